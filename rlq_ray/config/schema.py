@@ -1,0 +1,324 @@
+"""The settings of an experiment: frozen, complete and checked before a worker is asked for.
+
+Loads without torch, ray or mlflow. Defaults are the published method (Pathak & Rawat, BMVC 2025) on LTCC; a recipe
+changes what it must. Every part of the library receives its own section, never the whole.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Protocol = Literal["general", "cc", "sc"]
+Quality = Literal["hq", "lq"]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(Section):
+    """Where images come from and how they are brought to the worker."""
+
+    target: str
+    """URI of the labelled data set's shards (a path, `file://…` or `s3://bucket/prefix`)."""
+    external: str | None = None
+    """URI of the external data set's shards; needed as soon as the schedule has TAD steps."""
+    validation_fraction: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
+    """Share of the training identities kept to choose the best checkpoint, if the data set has no validation split."""
+    canvas_height: Count = 384
+    """Pixels: height to which every image is brought when it is decoded."""
+    canvas_width: Count = 192
+    """Pixels: width to which every image is brought when it is decoded."""
+    decode_threads: Count = 2
+    """Threads that decode images on each worker."""
+    prefetch_batches: Annotated[int, Field(ge=0)] = 3
+    """Batches that are made ready ahead of the training step on each worker."""
+    cache_mb: Annotated[int, Field(ge=16)] = 512
+    """MiB of encoded row groups that each worker keeps in memory."""
+
+
+class BatchConfig(Section):
+    """What one optimiser step sees, over all workers together."""
+
+    identities: Annotated[int, Field(ge=2)] = 8
+    """Identities P in a CAP batch."""
+    images_per_identity: Annotated[int, Field(ge=2)] = 8
+    """Images K of each identity in a CAP batch; at least two outfits where the identity has them."""
+    external_images: Count = 64
+    """Images in a TAD batch."""
+
+
+class ModelConfig(Section):
+    """The network of three branches over one backbone."""
+
+    backbone: Literal["resnet50", "resnet18", "narrow"] = "resnet50"
+    """`narrow` is a residual network of 1–2 million parameters for CPUs."""
+    narrow_width: Annotated[int, Field(ge=4)] = 16
+    """Channels after the stem of the `narrow` backbone; ignored by the others."""
+    input_height: Annotated[int, Field(ge=32)] = 384
+    """Pixels: height of the network's input."""
+    input_width: Annotated[int, Field(ge=16)] = 192
+    """Pixels: width of the network's input."""
+    weights: str = "imagenet"
+    """`imagenet` (torchvision's cache or download), `random`, or the path of a local torchvision state dict."""
+    pose_branch: bool = True
+    """The third branch with the pose-cluster head."""
+    gender_head: bool = True
+    """The gender head on the identity branch."""
+    synchronised_batchnorm: bool = False
+    """BatchNorm statistics over all workers; torch offers this on CUDA only."""
+
+
+def _require_ordered(name: str, bounds: tuple[float, float]) -> None:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"{name} is {bounds}: write the smaller bound first")
+
+
+class AugmentConfig(Section):
+    """Random changes to the training images."""
+
+    enlarge_probability: Probability = 0.5
+    """Chance that an image is enlarged and cropped back."""
+    enlarge_factor: Annotated[float, Field(ge=1)] = 1.125
+    """How much it is enlarged."""
+    flip_probability: Probability = 0.5
+    """Chance of a mirror image."""
+    erase_probability: Probability = 0.5
+    """Chance that a rectangle is erased."""
+    erase_area: tuple[Positive, Positive] = (0.02, 0.4)
+    """Smallest and largest share of the image's area that is erased."""
+    erase_aspect: tuple[Positive, Positive] = (0.3, 3.3)
+    """Smallest and largest height/width of the erased rectangle."""
+    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Half width of the range around 1 of a brightness factor; the published method uses none."""
+    recolour: bool = True
+    """Give every target image a copy in other clothes (needs masks)."""
+    recolour_alpha: Probability = 0.7
+    """Weight of the new colour in that copy."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AugmentConfig:
+        _require_ordered("augment.erase_area", self.erase_area)
+        _require_ordered("augment.erase_aspect", self.erase_aspect)
+        if self.erase_area[1] > 1:
+            raise ValueError(f"augment.erase_area ends at {self.erase_area[1]}: an area cannot exceed 1")
+        return self
+
+
+class DegradeConfig(Section):
+    """Synthetic low quality: one artefact per image, drawn on the worker's device."""
+
+    pixelation: NonNegative = 0.33
+    """Share of images that are pixelated."""
+    gaussian: NonNegative = 0.37
+    """Share of images out of focus."""
+    motion: NonNegative = 0.30
+    """Share of images blurred by motion."""
+    pixelation_px: tuple[Count, Count] = (16, 63)
+    """Pixels: smallest and largest short side to which an image is shrunk."""
+    gaussian_kernel_px: tuple[Count, Count] = (5, 21)
+    """Pixels: smallest and largest width of the Gaussian kernel, both odd."""
+    gaussian_sigma_px: tuple[Positive, Positive] = (0.1, 2.0)
+    """Pixels: smallest and largest standard deviation of the Gaussian."""
+    motion_px: tuple[Annotated[int, Field(ge=2)], Annotated[int, Field(ge=2)]] = (8, 19)
+    """Pixels: shortest and longest line of the motion blur."""
+    pixels: Literal["original", "canvas"] = "original"
+    """Whose pixels the sizes above count: those of the stored image, or those of the canvas it was brought to."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DegradeConfig:
+        total = self.pixelation + self.gaussian + self.motion
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"degrade.pixelation + gaussian + motion is {total:g}: let the three shares sum to 1")
+        for name in ("pixelation_px", "gaussian_kernel_px", "gaussian_sigma_px", "motion_px"):
+            _require_ordered(f"degrade.{name}", getattr(self, name))
+        even = [size for size in self.gaussian_kernel_px if size % 2 == 0]
+        if even:
+            raise ValueError(f"degrade.gaussian_kernel_px has the even size {even[0]}: a centred kernel is odd")
+        return self
+
+
+class LossWeights(Section):
+    """Factor of every term; 0 leaves the term out."""
+
+    identity_clothes: NonNegative = 1.0
+    """CAP: cross entropy of the identity on the clothes branch."""
+    identity: NonNegative = 1.0
+    """CAP: cross entropy of the identity on the identity branch."""
+    pose: NonNegative = 1.0
+    """CAP: cross entropy of the pose cluster."""
+    gender: NonNegative = 1.0
+    """CAP: cross entropy of the gender."""
+    agreement: NonNegative = 1.0
+    """CAP: KL between the identity logits of the two branches."""
+    disentangle: NonNegative = 1.0
+    """CAP: |cos| between identity and pose features."""
+    triplet: NonNegative = 1.0
+    """CAP: batch-hard triplet on the identity features of all workers."""
+    clothes_adversarial: NonNegative = 1.0
+    """CAP: clothes-adversarial loss (Gu et al., CVPR 2022) on the clothes branch."""
+    feature_hq: NonNegative = 1.0
+    """TAD: distance of the student's features of clean images to the teacher's."""
+    feature_lq: NonNegative = 1.0
+    """TAD: distance of the student's features of degraded images to the teacher's."""
+    agreement_lq: NonNegative = 1.0
+    """TAD: KL between the identity logits of degraded and clean images, both branches."""
+    agreement_clothes: NonNegative = 0.0
+    """TAD: the same for the clothes logits; trains nothing in the published code, hence 0."""
+
+
+class LossConfig(Section):
+    """Constants of the formulas."""
+
+    weights: LossWeights = LossWeights()
+    """Factor of every term."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Epsilon of all four cross entropies."""
+    triplet_margin: NonNegative = 0.3
+    """Margin on 1 − cos."""
+    agreement_temperature: Positive = 0.8
+    """Temperature of the logit agreement."""
+    agreement_scale: Positive = 0.64
+    """Factor of the logit agreement, beside temperature²."""
+    clothes_scale: Positive = 16.0
+    """Scale of the cosine clothes classifier."""
+    clothes_epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Weight spread over all clothes of the same identity in the adversarial loss."""
+    clothes_from_epoch: Annotated[int, Field(ge=0)] = 25
+    """First CAP epoch (from 0) with clothes classifier and adversarial loss."""
+
+
+class ScheduleConfig(Section):
+    """How CAP and TAD steps alternate: in cycles, TAD first as published."""
+
+    cap_steps: Count = 1
+    """CAP units in a cycle."""
+    tad_steps: Annotated[int, Field(ge=0)] = 1
+    """TAD units in a cycle; 0 trains CAP alone."""
+    granularity: Literal["step", "epoch"] = "epoch"
+    """Whether a unit is one optimiser step, or one pass over the phase's data as published."""
+
+
+class OptimizerConfig(Section):
+    """Adam and its learning rate over CAP epochs."""
+
+    kind: Literal["adam", "adamw"] = "adam"
+    """`adam` adds the decay to the gradient, `adamw` decouples it."""
+    learning_rate: Positive = 3.5e-4
+    """Rate after warm-up."""
+    weight_decay: NonNegative = 5e-4
+    """Decay of all parameters."""
+    curve: Literal["milestones", "cosine"] = "milestones"
+    """`milestones` multiplies by `gamma` at each milestone; `cosine` falls to 0.5 % at the end."""
+    milestones: tuple[int, ...] = (20, 40)
+    """CAP epochs at which the rate falls."""
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Factor at each milestone."""
+    warmup_epochs: NonNegative = 0.0
+    """CAP epochs over which the rate rises linearly from nearly 0."""
+
+
+class TrainConfig(Section):
+    """Length, precision and rhythm of a training."""
+
+    epochs: Count = 60
+    """CAP epochs; one is a pass over the target's training identities."""
+    steps_per_epoch: Count | None = None
+    """CAP steps that make an epoch; by default as many as it takes to show as many images as the training set has."""
+    evaluate_every_epochs: Count = 10
+    """CAP epochs between evaluations on the validation identities, and so between checkpoints."""
+    log_every_steps: Count = 10
+    """Optimiser steps between writings to the tracker (each step's losses are kept and written together)."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """`bf16` runs networks under autocast; losses and weights stay fp32."""
+    channels_last: bool = True
+    """Memory layout of images and convolutions."""
+
+
+class EvaluateConfig(Section):
+    """How a model is measured."""
+
+    protocols: tuple[Protocol, ...] = ("general", "cc", "sc")
+    """Which gallery images count for a query."""
+    select_on: Protocol = "cc"
+    """Protocol whose mAP on the validation identities chooses the checkpoint."""
+    qualities: tuple[Quality, ...] = ("hq", "lq")
+    """Queries as they are, and degraded against the gallery as it is."""
+    batch_images: Count = 128
+    """Images at a time on each worker."""
+    bootstrap_samples: Annotated[int, Field(ge=0)] = 1000
+    """Resamplings of the query identities for the 95 % intervals."""
+    degrade_seed: int = 7
+    """Seed of the one draw that degrades the queries."""
+
+
+class WorkersConfig(Section):
+    """The Ray Train workers of one training."""
+
+    count: Count = 2
+    """Number of workers; batches are shared out evenly among them."""
+    cpus: Positive = 1
+    """CPUs of each worker."""
+    gpu: bool | None = None
+    """One GPU per worker; by default when the cluster has enough of them."""
+    max_failures: Annotated[int, Field(ge=0)] = 2
+    """Times a training is resumed from its last checkpoint after a worker died."""
+    checkpoints_to_keep: Annotated[int, Field(ge=1)] = 2
+    """Latest checkpoints kept beside the best."""
+
+
+class ExperimentConfig(Section):
+    """One training, whole."""
+
+    name: str = "rlq"
+    """Name of the recipe; a run is named after it unless told otherwise."""
+    seed: int = 0
+    """Seed of weights, order, augmentation and degradation."""
+    teacher: str | None = None
+    """URI of the teacher's checkpoint; needed as soon as the schedule has TAD steps."""
+    data: DataConfig
+    batch: BatchConfig = BatchConfig()
+    model: ModelConfig = ModelConfig()
+    augment: AugmentConfig = AugmentConfig()
+    degrade: DegradeConfig = DegradeConfig()
+    loss: LossConfig = LossConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    workers: WorkersConfig = WorkersConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ExperimentConfig:
+        if self.schedule.tad_steps and not self.data.external:
+            raise ValueError(
+                f"schedule.tad_steps is {self.schedule.tad_steps} but data.external is not set: "
+                "name the external data set, or set schedule.tad_steps=0"
+            )
+        if self.schedule.tad_steps and not self.teacher:
+            raise ValueError(
+                f"schedule.tad_steps is {self.schedule.tad_steps} but teacher is not set: "
+                "name the teacher's checkpoint, or set schedule.tad_steps=0"
+            )
+        for name, value in (
+            ("batch.identities", self.batch.identities),
+            ("batch.external_images", self.batch.external_images),
+        ):
+            if value % self.workers.count:
+                raise ValueError(
+                    f"{name} is {value}, which {self.workers.count} workers cannot share evenly: "
+                    f"take a multiple of {self.workers.count}, or change workers.count"
+                )
+        if self.evaluate.select_on not in self.evaluate.protocols:
+            raise ValueError(
+                f"evaluate.select_on is '{self.evaluate.select_on}', which evaluate.protocols lacks: add it there"
+            )
+        return self

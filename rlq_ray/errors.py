@@ -1,0 +1,37 @@
+"""Errors that a user caused and can mend: one line each, what was wrong with the value, then the mend.
+
+The command line prints them as `error: …` and ends with `exit_status`; anything else is our fault and keeps its
+traceback.
+"""
+
+
+class RlqError(Exception):
+    """Base of all errors meant for the user's eyes."""
+
+    exit_status = 1
+
+
+class UsageError(RlqError):
+    """A wrong option, configuration or argument: nothing was begun."""
+
+    exit_status = 2
+
+
+class DataError(RlqError):
+    """A data set, image or side file that cannot be used as it is."""
+
+    exit_status = 2
+
+
+class StorageError(RlqError):
+    """A place that cannot be read from or written to."""
+
+
+class CheckpointError(RlqError):
+    """A checkpoint that is incomplete or belongs to another model."""
+
+    exit_status = 2
+
+
+class TrainingError(RlqError):
+    """A training that cannot go on, such as one whose loss is no longer finite."""

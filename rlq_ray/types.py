@@ -1,0 +1,64 @@
+"""The values that travel between the parts, and the legend of shape letters.
+
+B batch, C channels, H height, W width, D feature, P identities (classes), Q query, G gallery, J joints.
+Knows tensors only: neither files nor Ray nor MLflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one optimiser step on one worker, with what is known of them.
+
+    `image_BCHW` is uint8 RGB in 0…255. Labels are int64 and −1 where unknown. Masks are bool `(B, 1, H, W)` in the
+    image's own pixels, or None where the data set has none. An image whose masks are faulty keeps only their union.
+    `original_size_B2` is (height, width) of the stored image in pixels, before it was brought to `image_BCHW`.
+    `row_B` is the image's row in the data set: unique, and the seed of whatever is drawn per image.
+    """
+
+    image_BCHW: Tensor
+    identity_B: Tensor
+    clothes_B: Tensor
+    camera_B: Tensor
+    gender_B: Tensor
+    pose_B: Tensor
+    original_size_B2: Tensor
+    row_B: Tensor
+    shirt_B1HW: Tensor | None = None
+    trousers_B1HW: Tensor | None = None
+    mask_faulty_B: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.image_BCHW.shape[0]
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device without waiting for it."""
+        moved = {
+            f.name: value.to(device, non_blocking=True)
+            for f in fields(self)
+            if (value := getattr(self, f.name)) is not None
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class ClassSpace:
+    """What the labels of a training set mean; a network's heads are as wide as these.
+
+    `identities` and `clothes` list the data set's own names in class order; `identity_of_clothes` gives for every
+    clothes class the identity class that wears it. `pose_clusters` counts k-means clusters, without class 0 = no pose.
+    """
+
+    identities: tuple[str, ...]
+    clothes: tuple[str, ...]
+    identity_of_clothes: tuple[int, ...]
+    pose_clusters: int
+
+    def __post_init__(self) -> None:
+        assert len(self.clothes) == len(self.identity_of_clothes)
