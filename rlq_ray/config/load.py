@@ -1,0 +1,116 @@
+"""From a TOML recipe and dotted overrides to a checked `ExperimentConfig`, and back to plain values.
+
+Every mistake becomes one `UsageError` line that names the key, the value and the mend.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.errors import UsageError
+
+
+def load_recipe(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Read a TOML recipe and apply `section.key=value` overrides, the last one winning.
+
+    Raises:
+        UsageError: no such file, no TOML, an unknown key, or a value that is wrong or contradicts another.
+    """
+    try:
+        settings = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"cannot read the recipe {path}: {error.strerror}; check the path") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the recipe {path} is not TOML: {error}; mend that line") from error
+    return build_config(settings, overrides)
+
+
+def build_config(settings: Mapping[str, Any], overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Check nested settings, after overriding some.
+
+    Raises:
+        UsageError: see `load_recipe`.
+    """
+    merged = json.loads(json.dumps(settings))
+    for override in overrides:
+        key, value = _parse_override(override)
+        _assign(merged, key, value)
+    try:
+        return ExperimentConfig.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError(_first_problem(error)) from None
+
+
+def to_dict(config: BaseModel) -> dict[str, Any]:
+    """Plain values (JSON types only) that `build_config` turns back into an equal configuration."""
+    return config.model_dump(mode="json")
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `{"section.key": value}`."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise UsageError(f"cannot read the override '{text}': write section.key=value, such as train.epochs=20")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()  # a bare word is a string
+
+
+def _assign(settings: dict[str, Any], dotted_key: str, value: Any) -> None:
+    *sections, key = dotted_key.split(".")
+    for section in sections:
+        settings = settings.setdefault(section, {})
+        if not isinstance(settings, dict):
+            raise UsageError(f"'{dotted_key}' goes below '{section}', which is a single value: check the key")
+    settings[key] = value
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    location = [part for part in problem["loc"] if isinstance(part, str)]
+    key, given = ".".join(location), problem["input"]
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(location[-1], _fields_of(location[:-1]), n=1)
+        where = ".".join(location[:-1]) or "the top level"
+        hint = f"did you mean '{close[0]}'?" if close else f"{where} knows {', '.join(_fields_of(location[:-1]))}"
+        return f"unknown setting '{key}': {hint}"
+    if problem["type"] == "missing":
+        return f"the setting '{key}' is missing: give {key}=… on the command line or in the recipe"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return message
+    return f"{key} = {given!r} is not possible: {message[0].lower()}{message[1:]}"
+
+
+def _fields_of(location: list[str]) -> list[str]:
+    model: type[BaseModel] = ExperimentConfig
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        assert isinstance(annotation, type)
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from rlq_ray.config.load import build_config, fingerprint, flatten, load_recipe, to_dict
+from rlq_ray.errors import UsageError
+
+BASE = {"data": {"target": "shards"}, "schedule": {"tad_steps": 0}}
+
+
+def test_defaults_are_the_published_method() -> None:
+    config = build_config(BASE)
+    assert (config.model.input_height, config.model.input_width) == (384, 192)
+    assert config.optimizer.learning_rate == 3.5e-4
+    assert config.optimizer.milestones == (20, 40)
+    assert config.loss.clothes_from_epoch == 25
+
+
+def test_overrides_take_toml_values_and_bare_words() -> None:
+    config = build_config(BASE, ["train.epochs=3", "model.weights=random", "degrade.motion_px=[3, 9]", "name=a-b"])
+    assert config.train.epochs == 3
+    assert config.model.weights == "random"
+    assert config.degrade.motion_px == (3, 9)
+    assert config.name == "a-b"
+
+
+def test_survives_the_way_to_plain_values_and_back() -> None:
+    config = build_config(BASE, ["evaluate.protocols=['cc']"])
+    assert build_config(to_dict(config)) == config
+    assert flatten(to_dict(config))["loss.weights.triplet"] == 1.0
+
+
+def test_fingerprint_ignores_the_order_of_keys() -> None:
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 1, "b": 3})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["loss.wieghts.pose=1"], ["loss.wieghts", "did you mean 'weights'"]),
+        (["nonsense=1"], ["nonsense", "the top level knows"]),
+        (["train.epochs=0"], ["train.epochs", "0", "greater than or equal to 1"]),
+        (["train.epochs"], ["train.epochs", "section.key=value"]),
+        (["seed.inner=1", "seed.inner.more=2"], ["seed.inner.more", "single value"]),
+        (["schedule.tad_steps=1"], ["schedule.tad_steps is 1", "data.external", "schedule.tad_steps=0"]),
+        (["schedule.tad_steps=1", "data.external=x"], ["teacher"]),
+        (["schedule.cap_steps=0"], ["schedule.cap_steps", "0"]),
+        (["workers.count=3"], ["batch.identities is 8", "3 workers"]),
+        (["degrade.motion=0.9"], ["sum to 1"]),
+        (["degrade.gaussian_kernel_px=[4, 21]"], ["even size 4"]),
+        (["degrade.motion_px=[9, 3]"], ["degrade.motion_px", "smaller bound first"]),
+        (["evaluate.protocols=['sc']"], ["evaluate.select_on", "'cc'"]),
+    ],
+)
+def test_refuses_in_one_line_that_names_the_mend(overrides: list[str], words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        build_config(BASE, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_refuses_a_recipe_that_is_missing_or_no_toml(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read the recipe .*nowhere\.toml"):
+        load_recipe(tmp_path / "nowhere.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("seed = = 1\n")
+    with pytest.raises(UsageError, match="not TOML"):
+        load_recipe(broken)
+
+
+def test_names_a_missing_setting() -> None:
+    with pytest.raises(UsageError, match=r"'data\.target' is missing"):
+        build_config({"schedule": {"tad_steps": 0}, "data": {}})
