@@ -1,0 +1,136 @@
+"""The network of three branches over one backbone. Knows no losses, no optimisers and no files.
+
+Pathak & Rawat, "Coarse Attribute Prediction with Task Agnostic Distillation for Real World Clothes Changing ReID",
+BMVC 2025, arXiv:2505.12580.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rlq_ray.config.schema import ModelConfig
+from rlq_ray.errors import UsageError
+from rlq_ray.models.backbones import build_backbone, read_pretrained
+from rlq_ray.models.heads import LinearHead, PooledFeature
+from rlq_ray.types import ClassSpace
+
+
+class Outputs(NamedTuple):
+    """Features and logits of a batch; None for what the network lacks or was not asked for.
+
+    Features are `(B, D)` after BatchNorm and not of unit length. A tuple, since DistributedDataParallel must find the
+    tensors in it.
+    """
+
+    clothes_BD: Tensor
+    identity_BD: Tensor
+    identity_clothes_BP: Tensor
+    """Identity logits of the clothes branch."""
+    identity_BP: Tensor
+    """Identity logits of the identity branch."""
+    pose_BD: Tensor | None = None
+    pose_BK: Tensor | None = None
+    """Logits of no pose, then of each pose cluster."""
+    gender_B2: Tensor | None = None
+
+
+class ReIDNetwork(nn.Module):
+    """Image to features and logits.
+
+    | branch | layers of its own | starts from | head |
+    |---|---|---|---|
+    | clothes | layer3, layer4 | after layer2 | identity |
+    | identity | layer3, layer4 | after layer2 | identity, gender |
+    | pose | layer2, layer3, layer4 | after layer1 | pose cluster |
+
+    Without pose branch and gender head this is the base model: the baseline, and the teacher.
+    `feature_size` is D, the length of one branch's feature.
+
+    Raises:
+        UsageError: weights that cannot be found, a pose branch without pose clusters, or synchronised BatchNorm
+            without CUDA.
+        CheckpointError: weights of another network.
+    """
+
+    def __init__(self, config: ModelConfig, classes: ClassSpace) -> None:
+        super().__init__()
+        _refuse_contradictions(config, classes)
+        pretrained = read_pretrained(config)
+        trunk = build_backbone(config, pretrained)
+        other = build_backbone(config, pretrained)
+        self.feature_size = 2 * trunk.channels
+        num_identities = len(classes.identities)
+
+        self.stem_to_layer1 = trunk.stem_to_layer1
+        self.layer2 = trunk.layer2
+        self.clothes_branch = nn.Sequential(trunk.layer3, trunk.layer4, PooledFeature(trunk.channels))
+        self.identity_branch = nn.Sequential(other.layer3, other.layer4, PooledFeature(trunk.channels))
+        self.identity_clothes_head = LinearHead(self.feature_size, num_identities)
+        self.identity_head = LinearHead(self.feature_size, num_identities)
+        self.gender_head = LinearHead(self.feature_size, 2) if config.gender_head else None
+        self.pose_branch = self.pose_head = None
+        if config.pose_branch:
+            pose = build_backbone(config, pretrained)
+            self.pose_branch = nn.Sequential(pose.layer2, pose.layer3, pose.layer4, PooledFeature(pose.channels))
+            self.pose_head = LinearHead(self.feature_size, classes.pose_clusters + 1)
+        if config.synchronised_batchnorm:
+            nn.SyncBatchNorm.convert_sync_batchnorm(self)
+
+    def forward(self, image_BCHW: Tensor, *, with_pose: bool = False) -> Outputs:
+        """Compute features and identity logits, and with `with_pose` also the coarse attributes.
+
+        Those are pose branch and gender head, as far as the network has them. They are left out otherwise because
+        under DistributedDataParallel every output must take part in the loss.
+
+        Args:
+            image_BCHW: normalised float images; height and width multiples of 16 lose nothing at the edges.
+            with_pose: whether the coarse attributes are computed.
+        """
+        early_BCHW = self.stem_to_layer1(image_BCHW)
+        shared_BCHW = self.layer2(early_BCHW)
+        clothes_BD, identity_BD = self.clothes_branch(shared_BCHW), self.identity_branch(shared_BCHW)
+        pose_BD = pose_BK = gender_B2 = None
+        if with_pose and self.pose_branch is not None and self.pose_head is not None:
+            pose_BD = self.pose_branch(early_BCHW)
+            pose_BK = self.pose_head(pose_BD)
+        if with_pose and self.gender_head is not None:
+            gender_B2 = self.gender_head(identity_BD)
+        return Outputs(
+            clothes_BD=clothes_BD,
+            identity_BD=identity_BD,
+            identity_clothes_BP=self.identity_clothes_head(clothes_BD),
+            identity_BP=self.identity_head(identity_BD),
+            pose_BD=pose_BD,
+            pose_BK=pose_BK,
+            gender_B2=gender_B2,
+        )
+
+    def features(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the clothes branch's and the identity branch's features alone, `(B, D)` each."""
+        shared_BCHW = self.layer2(self.stem_to_layer1(image_BCHW))
+        return self.clothes_branch(shared_BCHW), self.identity_branch(shared_BCHW)
+
+    def embed(self, image_BCHW: Tensor) -> Tensor:
+        """Compute what is compared at inference, `(B, 2D)` of unit length: the distance is −cosine.
+
+        Clothes feature beside identity feature, summed over the image and its mirror image. Meant for eval mode.
+        """
+        upright_BD = torch.cat(self.features(image_BCHW), dim=1)
+        mirrored_BD = torch.cat(self.features(image_BCHW.flip(3)), dim=1)
+        return F.normalize(upright_BD + mirrored_BD, dim=1)
+
+
+def _refuse_contradictions(config: ModelConfig, classes: ClassSpace) -> None:
+    if config.pose_branch and classes.pose_clusters < 1:
+        raise UsageError(
+            f"model.pose_branch is true, but the data set has {classes.pose_clusters} pose clusters: "
+            "give it pose clusters, or set model.pose_branch=false"
+        )
+    if config.synchronised_batchnorm and not torch.cuda.is_available():
+        raise UsageError(
+            "model.synchronised_batchnorm is true, but there is no CUDA device: set model.synchronised_batchnorm=false"
+        )

@@ -1,0 +1,39 @@
+"""A network to a dict of tensors and back; the dict's place on disk is not known here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from rlq_ray.config.schema import ModelConfig
+from rlq_ray.errors import CheckpointError
+from rlq_ray.models.backbones import describe_mismatch
+from rlq_ray.models.networks import ReIDNetwork
+from rlq_ray.types import ClassSpace
+
+
+def network_state(network: nn.Module) -> dict[str, Tensor]:
+    """Copy all parameters and buffers to the CPU, so that training on does not change the copy.
+
+    Give the network itself, not its DistributedDataParallel wrapper, whose names begin with `module.`.
+    """
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}
+
+
+def load_network(config: ModelConfig, classes: ClassSpace, state: Mapping[str, Tensor]) -> ReIDNetwork:
+    """Rebuild the network of `network_state`, for inference or as a teacher.
+
+    `weights` is not read, and BatchNorm is not synchronised, since both serve only training.
+
+    Raises:
+        CheckpointError: the state is that of another model; names the first tensors that do not fit.
+    """
+    network = ReIDNetwork(config.model_copy(update={"weights": "random", "synchronised_batchnorm": False}), classes)
+    mismatch = describe_mismatch(network.state_dict(), state)
+    if mismatch:
+        raise CheckpointError(
+            f"checkpoint of another model: {mismatch}: use the model settings and the data set it was trained with"
+        )
+    network.load_state_dict(dict(state))
+    return network
