@@ -80,25 +80,27 @@ class ReIDNetwork(nn.Module):
         if config.synchronised_batchnorm:
             nn.SyncBatchNorm.convert_sync_batchnorm(self)
 
-    def forward(self, image_BCHW: Tensor, *, with_pose: bool = False) -> Outputs:
-        """Compute features and identity logits, and with `with_pose` also the coarse attributes.
+    @property
+    def has_pose(self) -> bool:
+        """Whether there is a pose branch to ask for."""
+        return self.pose_branch is not None
 
-        Those are pose branch and gender head, as far as the network has them. They are left out otherwise because
-        under DistributedDataParallel every output must take part in the loss.
+    def forward(self, image_BCHW: Tensor, *, with_pose: bool = False) -> Outputs:
+        """Compute features and logits; the pose branch, a third of the work, only if asked for.
+
+        Works inside DistributedDataParallel with `find_unused_parameters=True`, also if a loss uses some outputs only.
 
         Args:
             image_BCHW: normalised float images; height and width multiples of 16 lose nothing at the edges.
-            with_pose: whether the coarse attributes are computed.
+            with_pose: whether the pose branch is computed, if the network has one.
         """
         early_BCHW = self.stem_to_layer1(image_BCHW)
         shared_BCHW = self.layer2(early_BCHW)
         clothes_BD, identity_BD = self.clothes_branch(shared_BCHW), self.identity_branch(shared_BCHW)
-        pose_BD = pose_BK = gender_B2 = None
+        pose_BD = pose_BK = None
         if with_pose and self.pose_branch is not None and self.pose_head is not None:
             pose_BD = self.pose_branch(early_BCHW)
             pose_BK = self.pose_head(pose_BD)
-        if with_pose and self.gender_head is not None:
-            gender_B2 = self.gender_head(identity_BD)
         return Outputs(
             clothes_BD=clothes_BD,
             identity_BD=identity_BD,
@@ -106,7 +108,7 @@ class ReIDNetwork(nn.Module):
             identity_BP=self.identity_head(identity_BD),
             pose_BD=pose_BD,
             pose_BK=pose_BK,
-            gender_B2=gender_B2,
+            gender_B2=None if self.gender_head is None else self.gender_head(identity_BD),
         )
 
     def features(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
