@@ -35,3 +35,7 @@ class CheckpointError(RlqError):
 
 class TrainingError(RlqError):
     """A training that cannot go on, such as one whose loss is no longer finite."""
+
+
+class TrackingError(RlqError):
+    """A tracking store that cannot be reached, read or written."""
