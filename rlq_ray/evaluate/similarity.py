@@ -18,6 +18,8 @@ FeatureArray = npt.NDArray[np.float32]
 CHUNK_BYTES = 256 * 2**20
 """Bytes of similarities held at a time."""
 
+_ROWS_HASHED_AT_A_TIME = 64
+
 
 def check_features(name: str, feat_ND: npt.NDArray[np.generic], images: int) -> None:
     """Refuse features that cannot be ranked.
@@ -74,15 +76,15 @@ def _repeated_rows(feat_ND: FeatureArray) -> tuple[IntArray, IntArray]:
     the last bits; the ranking copies the earlier column over the later to keep ties exact.
     """
 
-    def bits(row: int | np.integer) -> npt.NDArray[np.uint32]:
-        return (feat_ND[row] + np.float32(0)).view(np.uint32)  # + 0 turns −0 into 0
-
     weight_D = np.random.default_rng(0).integers(2**63, size=feat_ND.shape[1], dtype=np.uint64) | np.uint64(1)
-    key_N = np.array([(bits(row) * weight_D).sum() for row in range(len(feat_ND))], dtype=np.uint64)
+    key_N = np.empty(len(feat_ND), dtype=np.uint64)
+    for start in range(0, len(feat_ND), _ROWS_HASHED_AT_A_TIME):
+        block = feat_ND[start : start + _ROWS_HASHED_AT_A_TIME] + np.float32(0)  # turns −0 into 0
+        key_N[start : start + len(block)] = (block.view(np.uint32) * weight_D).sum(axis=1)
     _, first_U, group_N = np.unique(key_N, return_index=True, return_inverse=True)
     first_N = first_U[group_N]
     repeated = np.flatnonzero(first_N != np.arange(len(first_N)))
-    truly = np.array([np.array_equal(bits(row), bits(first_N[row])) for row in repeated], dtype=np.bool_)
+    truly = np.array([np.array_equal(feat_ND[row], feat_ND[first_N[row]]) for row in repeated], dtype=np.bool_)
     return repeated[truly], first_N[repeated[truly]]
 
 
