@@ -75,7 +75,6 @@ def _repeated_rows(feat_ND: FeatureArray) -> tuple[IntArray, IntArray]:
     A matrix product rounds a column by its place in the block, so equal features get similarities that differ in
     the last bits; the ranking copies the earlier column over the later to keep ties exact.
     """
-
     weight_D = np.random.default_rng(0).integers(2**63, size=feat_ND.shape[1], dtype=np.uint64) | np.uint64(1)
     key_N = np.empty(len(feat_ND), dtype=np.uint64)
     for start in range(0, len(feat_ND), _ROWS_HASHED_AT_A_TIME):
