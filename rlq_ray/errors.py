@@ -39,3 +39,7 @@ class TrainingError(RlqError):
 
 class TrackingError(RlqError):
     """A tracking store that cannot be reached, read or written."""
+
+
+class ServiceError(RlqError):
+    """A server or cluster that does not start, answer or end."""

@@ -1,0 +1,106 @@
+"""An MLflow server on this machine, for tests, the local stack and the UI. Starts the program; imports no mlflow."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.processes import Service, check_port_free, free_ports, start_service, wait_until
+
+HOST = "127.0.0.1"
+READY_TIMEOUT_S = 120.0
+"""It takes up to 24 s on two busy cores, nearly all of it imports."""
+SERVER_ENVIRONMENT = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes and 0.8 GB that nothing here uses
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+}
+
+
+@dataclass(frozen=True)
+class MlflowServer:
+    """A running server; `uri` is both the tracking URI and the address of the UI."""
+
+    uri: str
+    service: Service
+
+    def stop(self) -> None:
+        """End the server; its store stays."""
+        self.service.stop()
+
+
+def start_mlflow_server(
+    store_uri: str,
+    artifacts: str | os.PathLike[str],
+    log_path: Path,
+    host: str = HOST,
+    port: int | None = None,
+    is_guarded: bool = True,
+) -> MlflowServer:
+    """Start the server on a store and wait until it answers.
+
+    Args:
+        store_uri: database, such as `sqlite:////absolute/file.db`.
+        artifacts: folder or `s3://` URI where it puts the artifacts that clients send to it.
+        log_path: for its output.
+        host: address to listen on; other names than this one and private addresses are refused by the server.
+        port: by default a free one.
+        is_guarded: whether it ends with this process.
+
+    Raises:
+        ServiceError: the port is taken, or the server does not start.
+    """
+    name = "the MLflow server"
+    port = port or free_ports(1)[0]
+    check_port_free(host, port, name)
+    options = {
+        "backend-store-uri": store_uri,
+        "artifacts-destination": os.fspath(artifacts),
+        "host": host,
+        "port": str(port),
+        "workers": "1",
+    }
+    command = [sys.executable, "-m", "mlflow", "server", *(f"--{key}={value}" for key, value in options.items())]
+    service = start_service(name, command, log_path, SERVER_ENVIRONMENT, is_guarded)
+    uri = f"http://{host}:{port}"
+    wait_until(service, lambda: _is_healthy(uri), READY_TIMEOUT_S)
+    return MlflowServer(uri, service)
+
+
+def serve_ui(tracking_uri: str, host: str = HOST, port: int = 5000, on_ready: Callable[[str], None] = print) -> None:
+    """Show a tracking store in the MLflow UI until Ctrl-C; a store that is a server already has one.
+
+    Args:
+        tracking_uri: server or database.
+        host: address to listen on.
+        port: to listen on.
+        on_ready: called with the address of the UI.
+
+    Raises:
+        ServiceError: the port is taken, or the server does not start.
+    """
+    if tracking_uri.startswith(("http://", "https://")):
+        on_ready(tracking_uri)
+        return
+    with tempfile.TemporaryDirectory(prefix="rlq-ui-") as folder:
+        server = start_mlflow_server(tracking_uri, Path(folder), Path(folder) / "server.log", host, port)
+        try:
+            on_ready(server.uri)
+            server.service.process.wait()
+        except KeyboardInterrupt:
+            pass  # the way to end it
+        finally:
+            server.stop()
+
+
+def _is_healthy(uri: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False

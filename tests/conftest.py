@@ -1,0 +1,73 @@
+"""Real services for the tests that ask for them: one of each per session, on free ports, ended with the session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:  # imported in the fixtures, so that unit tests do not wait for Ray
+    from cluster.mlflow_server import MlflowServer
+    from cluster.object_store import ObjectStore
+    from cluster.ray_local import RaySession
+
+# One thread per library: tests share small machines, where spinning threads stall one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("MPLBACKEND", "agg")
+for _name in ("RAY_ADDRESS", "RLQ_TRACKING_URI", "RLQ_STORAGE", "MLFLOW_TRACKING_URI"):
+    os.environ.pop(_name, None)  # the tests are about what they start, not about what the user has running
+
+
+@pytest.fixture(scope="session")
+def service_folder() -> Iterator[Path]:
+    """A folder with a short name, as Unix sockets need it."""
+    folder = Path(tempfile.mkdtemp(prefix="rlq-t-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3_store(service_folder: Path) -> Iterator[ObjectStore]:
+    """A real S3 server; `AWS_*` point at it for the rest of the session. `s3_store.uri` is its bucket."""
+    from cluster.object_store import start_object_store
+
+    store = start_object_store(service_folder / "s3")
+    os.environ.update(store.environment)
+    yield store
+    for name in store.environment:
+        os.environ.pop(name, None)
+    store.stop()
+
+
+@pytest.fixture
+def s3_uri(s3_store: ObjectStore, request: pytest.FixtureRequest) -> str:
+    """A prefix of the bucket that no other test uses."""
+    name = "".join(c if c.isalnum() else "-" for c in request.node.nodeid.rpartition("::")[2])
+    return f"{s3_store.uri}/{name}-{os.urandom(3).hex()}"
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(service_folder: Path) -> Iterator[MlflowServer]:
+    """A real MLflow server; `mlflow_server.uri` is its tracking URI."""
+    from cluster.mlflow_server import start_mlflow_server
+
+    folder = service_folder / "mlflow"
+    folder.mkdir()
+    server = start_mlflow_server(f"sqlite:///{folder / 'server.db'}", folder / "artifacts", folder / "server.log")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(service_folder: Path, s3_store: ObjectStore) -> Iterator[RaySession]:
+    """One Ray with four logical CPUs for all tests; its workers know `s3_store`, which is why that starts first."""
+    from cluster.ray_local import session
+
+    with session(num_cpus=4, temp_dir=service_folder / "ray") as found:
+        yield found
