@@ -154,6 +154,20 @@ def list_files(folder: Location, suffix: str = "") -> list[Location]:
     return [Location(uri) for uri in sorted(found)]
 
 
+def delete_file(place: Location) -> None:
+    """Delete a file; no error if there is none.
+
+    Raises:
+        StorageError: it cannot be deleted.
+    """
+    try:
+        place.filesystem().delete_file(place.path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(f"cannot delete {place}: {_reason(error)}; check that it is writable") from error
+
+
 def delete_folder(folder: Location) -> None:
     """Delete a folder and everything below it; no error if there is none.
 

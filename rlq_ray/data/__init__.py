@@ -1,0 +1,33 @@
+"""Images and their labels: from a user's folder to shards, and from shards to batches."""
+
+from rlq_ray.data.index import Index
+from rlq_ray.data.ingest import IngestPlan, SideFiles, finish_ingest, ingest, plan_ingest
+from rlq_ray.data.layouts import LAYOUTS
+from rlq_ray.data.loader import BatchLoader, ExternalLoader, TargetLoader, iterate_rows
+from rlq_ray.data.manifest import Manifest, read_manifest
+from rlq_ray.data.reader import DataSet
+from rlq_ray.data.shards import ShardJob, WrittenShard, write_shard
+from rlq_ray.data.splits import TrainingSplit, evaluation_rows, split_training
+
+__all__ = [
+    "LAYOUTS",
+    "BatchLoader",
+    "DataSet",
+    "ExternalLoader",
+    "Index",
+    "IngestPlan",
+    "Manifest",
+    "ShardJob",
+    "SideFiles",
+    "TargetLoader",
+    "TrainingSplit",
+    "WrittenShard",
+    "evaluation_rows",
+    "finish_ingest",
+    "ingest",
+    "iterate_rows",
+    "plan_ingest",
+    "read_manifest",
+    "split_training",
+    "write_shard",
+]

@@ -1,0 +1,118 @@
+"""Pure: batches of P identities × K images, in an order that depends on the seed and the epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlq_ray.data.partition import Rows, order_generator
+from rlq_ray.errors import DataError
+
+
+def num_identity_steps(num_images: int, num_identities: int, images_per_identity: int) -> int:
+    """Count the batches that show as many images as there are; at least 1."""
+    return max(1, num_images // (num_identities * images_per_identity))
+
+
+def identity_batches(
+    rows: Rows,
+    identity: NDArray[np.int64],
+    clothes: NDArray[np.int64],
+    *,
+    num_identities: int,
+    images_per_identity: int,
+    steps: int,
+    seed: int,
+    epoch: int,
+) -> Rows:
+    """Order one epoch: batches `(steps, P, K)` of row numbers.
+
+    `identity` and `clothes` belong to `rows`, entry by entry. No identity occurs twice in a batch, and the numbers of
+    times two identities occur differ by at most 1. An identity shows at least two outfits if it has them, and all its
+    images before one is repeated, unless a second outfit demands it.
+
+    Raises:
+        DataError: fewer identities than P.
+    """
+    generator = order_generator(seed, epoch)
+    names = np.unique(identity)
+    if len(names) < num_identities:
+        raise DataError(
+            f"{len(names)} training identities do not fill a batch of {num_identities}: lower batch.identities"
+        )
+    wardrobe = {int(name): _Wardrobe(rows[identity == name], clothes[identity == name], generator) for name in names}
+    turns = _Turns(names, generator)
+    batches = np.empty((steps, num_identities, images_per_identity), dtype=np.int64)
+    for step in range(steps):
+        for place, name in enumerate(turns.take(num_identities)):
+            batches[step, place] = wardrobe[name].take(images_per_identity)
+    return batches
+
+
+class _Turns:
+    """Identities in one random round after another; one that is in the batch already waits for the next batch."""
+
+    def __init__(self, names: NDArray[np.int64], generator: np.random.Generator) -> None:
+        self._names, self._generator = names, generator
+        self._queue: list[int] = []
+
+    def take(self, count: int) -> list[int]:
+        taken: list[int] = []
+        while len(taken) < count:
+            if not self._queue:
+                self._queue = [int(name) for name in self._generator.permutation(self._names)]
+            place = next(i for i, name in enumerate(self._queue) if name not in taken)
+            taken.append(self._queue.pop(place))
+        return taken
+
+
+class _Wardrobe:
+    """The images of one identity, handed out round by round with its outfits spread over each round."""
+
+    def __init__(self, rows: Rows, clothes: NDArray[np.int64], generator: np.random.Generator) -> None:
+        self._outfit_of = dict(zip(rows.tolist(), clothes.tolist(), strict=True))
+        self._outfits = [rows[clothes == outfit] for outfit in np.unique(clothes)]
+        self._generator = generator
+        self._queue: list[int] = []
+        self._last_use = dict.fromkeys(self._outfit_of, -1)
+        self._clock = 0
+
+    def take(self, count: int) -> list[int]:
+        picks: list[int] = []
+        while len(picks) < count:
+            lap = picks[len(picks) - len(picks) % len(self._outfit_of) :]
+            picks.append(self._next_outside(lap))
+        if count > 1 and len(self._outfits) > 1 and len({self._outfit_of[row] for row in picks}) == 1:
+            self._queue.insert(0, picks[-1])
+            picks[-1] = self._other_outfit(picks[0])
+        for row in picks:
+            self._clock += 1
+            self._last_use[row] = self._clock
+        return picks
+
+    def _next_outside(self, lap: Sequence[int]) -> int:
+        place = next((i for i, row in enumerate(self._queue) if row not in lap), None)
+        if place is None:
+            place = len(self._queue)
+            self._queue += self._round()
+            place += next(i for i, row in enumerate(self._queue[place:]) if row not in lap)
+        return self._queue.pop(place)
+
+    def _other_outfit(self, row: int) -> int:
+        others = [other for other, outfit in self._outfit_of.items() if outfit != self._outfit_of[row]]
+        waiting = [other for other in self._queue if other in set(others)]
+        if waiting:
+            self._queue.remove(waiting[0])
+            return waiting[0]
+        return min(others, key=lambda other: self._last_use[other])
+
+    def _round(self) -> list[int]:
+        """Shuffle each outfit and spread it evenly: image i of n goes to (i + chance) / n of the round."""
+        order: list[tuple[float, int]] = []
+        for outfit in self._outfits:
+            shuffled = self._generator.permutation(outfit)
+            places = (np.arange(len(outfit)) + self._generator.random()) / len(outfit)
+            order += zip(places.tolist(), shuffled.tolist(), strict=True)
+        return [row for _, row in sorted(order)]

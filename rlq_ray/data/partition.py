@@ -1,0 +1,47 @@
+"""Pure: which rows come in which batch, and which part of a batch a rank takes.
+
+The sequence of global batches depends on the seed and the epoch alone, so any number of workers sees the same one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlq_ray.errors import DataError, UsageError
+
+Rows = NDArray[np.int64]
+
+
+def order_generator(seed: int, epoch: int) -> np.random.Generator:
+    """Make the generator that orders one epoch."""
+    return np.random.default_rng([seed % 2**64, epoch])
+
+
+def rank_part(batch: Rows, rank: int, world_size: int) -> Rows:
+    """Take a rank's contiguous part of the first axis: identities of `(P, K)`, images of `(B,)`.
+
+    Raises:
+        UsageError: the axis cannot be shared evenly, or there is no such rank.
+    """
+    if not 0 <= rank < world_size:
+        raise UsageError(f"rank {rank} does not exist among {world_size} workers: count from 0")
+    if len(batch) % world_size:
+        raise UsageError(
+            f"{len(batch)} identities or images of a batch cannot be shared by {world_size} workers: "
+            f"take a multiple of {world_size}"
+        )
+    share = len(batch) // world_size
+    return batch[rank * share : (rank + 1) * share]
+
+
+def shuffled_batches(num_rows: int, batch: int, *, seed: int, epoch: int) -> Rows:
+    """Permute `0…num_rows−1` into batches `(steps, batch)`; what does not fill a batch waits for another epoch.
+
+    Raises:
+        DataError: fewer rows than a batch.
+    """
+    if num_rows < batch:
+        raise DataError(f"{num_rows} images do not fill a batch of {batch}: lower batch.external_images, or add images")
+    steps = num_rows // batch
+    return order_generator(seed, epoch).permutation(num_rows)[: steps * batch].reshape(steps, batch)

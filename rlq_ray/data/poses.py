@@ -1,0 +1,173 @@
+"""Skeletons to pose clusters: AlphaPose files, the pose vector, k-means, and the authors' cluster CSV.
+
+The vector and the clusters follow the coarse pose attribute of Pathak & Rawat, BMVC 2025. Knows no images: it is told
+their sizes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from rlq_ray.data.records import NUM_JOINTS
+from rlq_ray.errors import DataError, UsageError
+
+PoseVariant = Literal["R_LA", "R_A", "R_LAC"]
+VARIANTS: tuple[PoseVariant, ...] = ("R_LA", "R_A", "R_LAC")
+
+POSE_WIDTH, POSE_HEIGHT = 192, 384
+BODY_LINES = (
+    *((0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9)),
+    *((6, 8), (8, 10), (11, 13), (12, 14), (13, 15), (14, 16)),
+)
+"""Pairs of COCO joints."""
+
+
+class PoseClusters(BaseModel):
+    """k-means centroids in the space of a pose vector; none if the clusters came ready-made from a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variant: str
+    k: int
+    centroids: tuple[tuple[float, ...], ...] = ()
+
+    def assign(self, vectors_ND: NDArray[np.float64]) -> NDArray[np.int16]:
+        """Name each vector's nearest centroid, from 1 to k.
+
+        Raises:
+            UsageError: there are no centroids.
+        """
+        if not self.centroids:
+            raise UsageError(f"the {self.variant} clusters have no centroids: ingest with keypoints to fit them")
+        centroids_KD = np.array(self.centroids)
+        distance_NK = ((vectors_ND[:, None, :] - centroids_KD[None]) ** 2).sum(-1)
+        return (distance_NK.argmin(1) + 1).astype(np.int16)
+
+
+def read_keypoints(side_file: Path) -> dict[str, tuple[float, ...]]:
+    """Read AlphaPose results: image name without suffix -> x, y, score of 17 joints of its best-scored person.
+
+    Raises:
+        DataError: no AlphaPose JSON, or not 17 joints.
+    """
+    try:
+        people = json.loads(side_file.read_text())
+        best: dict[str, tuple[float, tuple[float, ...]]] = {}
+        for person in people:
+            name, score = str(person["image_id"]), float(person["score"])
+            keypoints = tuple(float(value) for value in person["keypoints"])
+            if len(keypoints) != 3 * NUM_JOINTS:
+                raise DataError(
+                    f"{side_file}: '{name}' has {len(keypoints)} keypoint values, not {3 * NUM_JOINTS}: "
+                    "run AlphaPose with the COCO-17 model"
+                )
+            key = _without_suffix(name)
+            if key not in best or score > best[key][0]:
+                best[key] = (score, keypoints)
+    except FileNotFoundError as error:
+        raise DataError(f"the keypoint file '{side_file}' does not exist: check the path") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{side_file} is no AlphaPose JSON: {error!r}; give a list of image_id, keypoints, score"
+        ) from error
+    return {key: keypoints for key, (_, keypoints) in best.items()}
+
+
+def _without_suffix(name: str) -> str:
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in (".jpg", ".jpeg", ".png") else name
+
+
+def pose_vectors(
+    keypoints_N51: NDArray[np.float64], size_N2: NDArray[np.int64], variant: PoseVariant
+) -> NDArray[np.float64]:
+    """Turn skeletons into pose vectors: `R_A` 13 angles, `R_LA` 13 lengths before them, `R_LAC` 34 coordinates first.
+
+    Joints are scaled from an image of (height, width) `size_N2` to 384×192 and cut to whole pixels; angles are in
+    degrees, `atan2(y1 − y2, x1 − x2)`, lengths in those pixels.
+
+    Raises:
+        UsageError: an unknown variant.
+    """
+    if variant not in VARIANTS:
+        raise UsageError(f"no pose variant '{variant}': choose one of {', '.join(VARIANTS)}")
+    joints_NJ3 = np.asarray(keypoints_N51, dtype=np.float64).reshape(-1, NUM_JOINTS, 3)
+    height_N1, width_N1 = size_N2[:, :1], size_N2[:, 1:]
+    x_NJ = np.trunc(joints_NJ3[:, :, 0] * POSE_WIDTH / width_N1)
+    y_NJ = np.trunc(joints_NJ3[:, :, 1] * POSE_HEIGHT / height_N1)
+    start, end = (list(side) for side in zip(*BODY_LINES, strict=True))
+    dx, dy = x_NJ[:, start] - x_NJ[:, end], y_NJ[:, start] - y_NJ[:, end]
+    angles, lengths = np.degrees(np.arctan2(dy, dx)), np.hypot(dx, dy)
+    if variant == "R_A":
+        return angles
+    if variant == "R_LA":
+        return np.concatenate([lengths, angles], axis=1)
+    coordinates = np.stack([x_NJ, y_NJ], axis=2).reshape(len(x_NJ), 2 * NUM_JOINTS)
+    return np.concatenate([coordinates, lengths, angles], axis=1)
+
+
+def fit_pose_clusters(
+    vectors_ND: NDArray[np.float64], *, variant: PoseVariant, k: int = 15, seed: int = 0
+) -> PoseClusters:
+    """Find k centroids; the same vectors and seed give the same centroids, bit for bit.
+
+    Raises:
+        DataError: fewer different vectors than clusters.
+    """
+    from sklearn.cluster import KMeans  # here, because it takes a second and only ingestion needs it
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    different = len(np.unique(vectors_ND, axis=0)) if len(vectors_ND) else 0
+    if different < k:
+        raise DataError(f"{different} different poses cannot make {k} clusters: lower k, or give more keypoints")
+    with threadpool_limits(limits=1):  # threads add partial sums in any order, which changes the last bits
+        centroids = KMeans(n_clusters=k, n_init=10, random_state=seed).fit(vectors_ND).cluster_centers_
+    return PoseClusters(variant=variant, k=k, centroids=tuple(tuple(map(float, row)) for row in centroids))
+
+
+def write_cluster_csv(side_file: Path, clusters: Mapping[tuple[str, str], int], *, variant: str, k: int) -> None:
+    """Write clusters of (category, image name) in the authors' format: `Category,Image,R_LA_15`, float-formatted."""
+    with side_file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["Category", "Image", f"{variant}_{k}"])
+        for (category, image), cluster in sorted(clusters.items()):
+            writer.writerow([category, image, f"{cluster:.1f}"])
+
+
+def read_cluster_csv(side_file: Path, *, variant: str, k: int) -> dict[str, int]:
+    """Read one column of a cluster CSV: image name -> cluster from 1 to k, 0 for no pose.
+
+    Raises:
+        DataError: the column is missing, a cluster is out of range, or an image has two different clusters.
+    """
+    column = f"{variant}_{k}"
+    clusters: dict[str, int] = {}
+    with side_file.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        names: Sequence[str] = reader.fieldnames or ()
+        if "Image" not in names or column not in names:
+            raise DataError(f"{side_file} has the columns {', '.join(names)}, but Image and {column} are needed")
+        for row in reader:
+            cluster = _cluster(side_file, reader.line_num, row[column], k)
+            if clusters.setdefault(row["Image"], cluster) != cluster:
+                raise DataError(f"{side_file} line {reader.line_num}: '{row['Image']}' has two clusters; keep one")
+    return clusters
+
+
+def _cluster(side_file: Path, line: int, text: str, k: int) -> int:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value.is_integer() or not 0 <= value <= k:
+        raise DataError(f"{side_file} line {line}: cluster '{text}' is not a whole number from 0 to {k}")
+    return int(value)
