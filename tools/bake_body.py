@@ -16,24 +16,10 @@ import anny
 import numpy as np
 import torch
 
-COCO_JOINTS = (
-    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow "
-    "left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
-).split()
+COCO_JOINTS = ["nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"]
 
 # One value per body and name; names with l- and r- share it, so that bodies stay symmetric.
-LOCAL_CHANGES = """
-l-upperarm-fat-incr r-upperarm-fat-incr measure-upperarm-length-incr measure-lowerarm-length-incr
-l-upperarm-shoulder-muscle-incr r-upperarm-shoulder-muscle-incr breast-volume-vert-up buttocks-volume-incr
-head-scale-vert-incr head-scale-depth-incr head-scale-horiz-incr head-fat-incr chin-prominent-incr chin-width-incr
-nose-scale-depth-incr nose-scale-vert-incr forehead-scale-vert-incr hip-scale-horiz-incr hip-scale-depth-incr
-hip-waist-up l-upperleg-fat-incr r-upperleg-fat-incr l-lowerleg-fat-incr r-lowerleg-fat-incr l-leg-valgus-incr
-r-leg-valgus-incr measure-lowerleg-height-incr measure-upperleg-height-incr upperlegs-height-incr
-lowerlegs-height-incr measure-neck-circ-incr measure-neck-height-incr neck-scale-horiz-incr neck-scale-vert-incr
-stomach-pregnant-incr stomach-tone-incr torso-scale-horiz-incr torso-scale-depth-incr torso-scale-vert-incr
-measure-napetowaist-dist-incr measure-shoulder-dist-incr measure-hips-circ-incr measure-waist-circ-incr
-torso-vshape-incr measure-bust-circ-incr
-""".split()
+LOCAL_CHANGES = ["l-upperarm-fat-incr", "r-upperarm-fat-incr", "measure-upperarm-length-incr", "measure-lowerarm-length-incr", "l-upperarm-shoulder-muscle-incr", "r-upperarm-shoulder-muscle-incr", "breast-volume-vert-up", "buttocks-volume-incr", "head-scale-vert-incr", "head-scale-depth-incr", "head-scale-horiz-incr", "head-fat-incr", "chin-prominent-incr", "chin-width-incr", "nose-scale-depth-incr", "nose-scale-vert-incr", "forehead-scale-vert-incr", "hip-scale-horiz-incr", "hip-scale-depth-incr", "hip-waist-up", "l-upperleg-fat-incr", "r-upperleg-fat-incr", "l-lowerleg-fat-incr", "r-lowerleg-fat-incr", "l-leg-valgus-incr", "r-leg-valgus-incr", "measure-lowerleg-height-incr", "measure-upperleg-height-incr", "upperlegs-height-incr", "lowerlegs-height-incr", "measure-neck-circ-incr", "measure-neck-height-incr", "neck-scale-horiz-incr", "neck-scale-vert-incr", "stomach-pregnant-incr", "stomach-tone-incr", "torso-scale-horiz-incr", "torso-scale-depth-incr", "torso-scale-vert-incr", "measure-napetowaist-dist-incr", "measure-shoulder-dist-incr", "measure-hips-circ-incr", "measure-waist-circ-incr", "torso-vshape-incr", "measure-bust-circ-incr"]
 
 DEVIATION_GAIN = 1.25  # enlarges what tells bodies of one gender apart; more looks unnatural
 PARTS = {"body": 0, "helper-l-eye": 1, "helper-r-eye": 1, "helper-tights": 2}
