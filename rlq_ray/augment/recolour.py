@@ -61,7 +61,8 @@ def recolour(
 ) -> Tensor:
     """Blend the pair's colours over shirt and trousers: (1 − alpha) · image + alpha · colour, in 8 bits.
 
-    Where the masks overlap the shirt wins; an image without a mask comes back as it is.
+    Keeps the memory layout. Where the masks overlap the shirt wins; an image without a mask comes back as it
+    is.
 
     Raises:
         ValueError: the image is not uint8 RGB (B, 3, H, W), or a mask has another size.
@@ -77,8 +78,12 @@ def recolour(
     shirt_BC11 = palette[torch.div(pair_B, len(COLOURS), rounding_mode="floor")][:, :, None, None]
     trousers_BC11 = palette[pair_B % len(COLOURS)][:, :, None, None]
     new_BCHW = torch.where(shirt_B1HW, shirt_BC11, trousers_BC11)
-    blended_BCHW = torch.lerp(image_BCHW.float(), new_BCHW, alpha).round_().to(torch.uint8)
-    return torch.where(shirt_B1HW | trousers_B1HW, blended_BCHW, image_BCHW)
+    # Masks and colours spread over whole planes; over interleaved channels a CPU takes four times as long.
+    plane_BCHW = image_BCHW.contiguous()
+    blended_BCHW = torch.lerp(plane_BCHW.float(), new_BCHW, alpha).round_().to(torch.uint8)
+    out_BCHW = torch.where(shirt_B1HW | trousers_B1HW, blended_BCHW, plane_BCHW)
+    interleaved = image_BCHW.is_contiguous(memory_format=torch.channels_last) and not image_BCHW.is_contiguous()
+    return out_BCHW.contiguous(memory_format=torch.channels_last if interleaved else torch.contiguous_format)
 
 
 @cache

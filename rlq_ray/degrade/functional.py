@@ -63,8 +63,7 @@ def defocus(
     _check(image_BCHW, kernel_px_B, sigma_B, original_size_B2)
     _check_largest(kernel_px_B, largest_px)
     scale_B2 = _scale(image_BCHW, original_size_B2, largest_enlargement)
-    reach = 1.0 if original_size_B2 is None else largest_enlargement
-    radius_y, radius_x = (min(math.ceil(largest_px // 2 * reach), size - 1) for size in image_BCHW.shape[2:])
+    radius_y, radius_x = _radius(image_BCHW, largest_px, 1.0 if original_size_B2 is None else largest_enlargement)
     taps_y_BK = gaussian_taps(kernel_px_B, sigma_B, scale_B2[:, 0], largest_px, radius_y)
     taps_x_BK = gaussian_taps(kernel_px_B, sigma_B, scale_B2[:, 1], largest_px, radius_x)
     return _run(_back_end(image_BCHW).filter_separable, image_BCHW, taps_y_BK, taps_x_BK)
@@ -88,8 +87,7 @@ def motion_blur(
     _check(image_BCHW, length_B, angle_B, original_size_B2)
     _check_largest(length_B, largest_px)
     scale_B2 = _scale(image_BCHW, original_size_B2, largest_enlargement)
-    reach = 1.0 if original_size_B2 is None else largest_enlargement
-    radius_y, radius_x = (min(math.ceil(largest_px // 2 * reach), size - 1) for size in image_BCHW.shape[2:])
+    radius_y, radius_x = _radius(image_BCHW, largest_px, 1.0 if original_size_B2 is None else largest_enlargement)
     kernel_BKK = motion_kernel(length_B, angle_B, scale_B2, largest_px, (radius_y, radius_x))
     return _run(_back_end(image_BCHW).filter_dense, image_BCHW, kernel_BKK)
 
@@ -124,6 +122,13 @@ def _scale(image_BCHW: Tensor, original_size_B2: Tensor | None, largest: float) 
     if original_size_B2 is None:
         return torch.ones(len(image_BCHW), 2, device=image_BCHW.device)
     return (_canvas_size(image_BCHW) / original_size_B2).clamp(max=largest)
+
+
+def _radius(image_BCHW: Tensor, largest_px: int, largest_scale: float) -> tuple[int, int]:
+    """Canvas pixels (y, x) that the largest kernel reaches; reflection ends at the last pixel."""
+    height, width = image_BCHW.shape[2:]
+    reach = math.ceil(largest_px // 2 * largest_scale)
+    return min(reach, height - 1), min(reach, width - 1)
 
 
 def _check(image_BCHW: Tensor, *parameters: Tensor | None) -> None:
