@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.processes import Service, check_port_free, free_ports, start_service, wait_until
+from cluster.processes import GRACE_S, Service, check_port_free, free_ports, start_service, wait_until
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_S = 120.0
@@ -29,9 +29,9 @@ class MlflowServer:
     uri: str
     service: Service
 
-    def stop(self) -> None:
+    def stop(self, grace_s: float = GRACE_S) -> None:
         """End the server; its store stays."""
-        self.service.stop()
+        self.service.stop(grace_s)
 
 
 def start_mlflow_server(

@@ -23,6 +23,8 @@ REGION = "us-east-1"
 READY_OBJECT = ".ready"
 READY_TIMEOUT_S = 90.0
 """It takes 3 s on an empty folder and up to 19 s on a used one, on two idle cores."""
+STOP_TIMEOUT_S = 40.0
+"""Its own shutdown waits 25 s for clients that are long gone."""
 VOLUME_SIZE_MB = 1024
 
 
@@ -35,6 +37,7 @@ class ObjectStore:
     secret_key: str
     bucket: str
     service: Service
+    ports: tuple[int, ...]
 
     @property
     def uri(self) -> str:
@@ -52,9 +55,12 @@ class ObjectStore:
             "AWS_DEFAULT_REGION": REGION,
         }
 
-    def stop(self) -> None:
-        """End the server; its objects stay in the folder."""
-        self.service.stop()
+    def stop(self, grace_s: float = STOP_TIMEOUT_S) -> None:
+        """End the server; its objects stay in the folder, even if it is killed for not ending in time."""
+        self.service.stop(grace_s)
+        for port in self.ports:
+            for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                socket_file.unlink(missing_ok=True)
 
 
 def start_object_store(
@@ -73,10 +79,10 @@ def start_object_store(
     """
     folder.mkdir(parents=True, exist_ok=True)
     access_key, secret_key = _keys(folder / "keys.json")
-    s3_port, *other_ports = (port or 0, *free_ports(7)) if port else free_ports(8)
-    command = [_program(), "server", *_options(folder, s3_port, other_ports)]
+    ports = (port, *free_ports(7)) if port else tuple(free_ports(8))
+    command = [_program(), "server", *_options(folder, *ports)]
     service = start_service("the S3 server", command, folder / "server.log", is_guarded=is_guarded)
-    store = ObjectStore(f"http://{HOST}:{s3_port}", access_key, secret_key, bucket, service)
+    store = ObjectStore(f"http://{HOST}:{ports[0]}", access_key, secret_key, bucket, service, ports)
     wait_until(service, lambda: _gives_back(store), READY_TIMEOUT_S)
     return store
 
@@ -89,8 +95,8 @@ def _program() -> str:
     return program
 
 
-def _options(folder: Path, s3_port: int, ports: list[int]) -> list[str]:
-    master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3_grpc = ports
+def _options(folder: Path, s3: int, *others: int) -> list[str]:
+    s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = others
     (folder / "objects").mkdir(exist_ok=True)
     return [
         f"-dir={folder / 'objects'}",
@@ -107,7 +113,7 @@ def _options(folder: Path, s3_port: int, ports: list[int]) -> list[str]:
         f"-filer.port={filer}",
         f"-filer.port.grpc={filer_grpc}",
         "-s3",
-        f"-s3.port={s3_port}",
+        f"-s3.port={s3}",
         f"-s3.port.grpc={s3_grpc}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",

@@ -23,6 +23,7 @@ LOCAL_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one machine is not preempted
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # workers without a GPU see what the driver sees
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it prints every line of a worker twice
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads make small operators 20 times slower on a shared machine
 }
 DEFAULT_OBJECT_STORE_BYTES = 200 * 2**20
@@ -105,6 +106,7 @@ def _own_cluster(
             object_store_memory=DEFAULT_OBJECT_STORE_BYTES,
             log_to_driver=shows_worker_output,
             logging_level=logging.WARNING,
+            runtime_env={"worker_process_setup_hook": "cluster.worker_logging.quieten"},
             _temp_dir=str(folder),
         )
         yield RaySession(context.address_info["gcs_address"], is_own=True)

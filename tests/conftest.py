@@ -42,7 +42,7 @@ def s3_store(service_folder: Path) -> Iterator[ObjectStore]:
     yield store
     for name in store.environment:
         os.environ.pop(name, None)
-    store.stop()
+    store.stop(grace_s=0)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def mlflow_server(service_folder: Path) -> Iterator[MlflowServer]:
     folder.mkdir()
     server = start_mlflow_server(f"sqlite:///{folder / 'server.db'}", folder / "artifacts", folder / "server.log")
     yield server
-    server.stop()
+    server.stop(grace_s=2)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,20 @@
+"""What Ray's own parts say in worker processes; run once in each before its first task."""
+
+from __future__ import annotations
+
+import logging
+
+CHATTERING_LOGGERS = (
+    "ray.train.v2._internal.execution.controller.placement_group_cleaner",  # asks a dashboard every second
+    "ray.train.v2._internal.execution.context",  # a line per report and worker
+)
+
+
+def quieten() -> None:
+    """Keep lines about nothing from the workers' output."""
+    for name in CHATTERING_LOGGERS:  # by a filter, since Ray Train sets their levels again
+        logging.getLogger(name).addFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
