@@ -22,16 +22,32 @@ from rlq_ray.errors import UsageError
 def load_recipe(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
     """Read a TOML recipe and apply `section.key=value` overrides, the last one winning.
 
+    A recipe that says `extends = "other.toml"` changes what that one, in the same folder, sets.
+
     Raises:
         UsageError: no such file, no TOML, an unknown key, or a value that is wrong or contradicts another.
     """
+    return build_config(read_settings(path), overrides)
+
+
+def read_settings(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a TOML recipe's nested settings, with those that it extends; unchecked.
+
+    Raises:
+        UsageError: no such file, no TOML, or recipes that extend each other in a circle.
+    """
+    if path.resolve() in extended_by:
+        raise UsageError(f"the recipe {path} extends itself: take its 'extends' away")
     try:
         settings = tomllib.loads(path.read_text())
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}; check the path") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the recipe {path} is not TOML: {error}; mend that line") from error
-    return build_config(settings, overrides)
+    extended = settings.pop("extends", None)
+    if extended is None:
+        return settings
+    return _merge(read_settings(path.parent / str(extended), (*extended_by, path.resolve())), settings)
 
 
 def build_config(settings: Mapping[str, Any], overrides: Iterable[str] = ()) -> ExperimentConfig:
@@ -69,6 +85,14 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def fingerprint(value: Any) -> str:
     """SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _merge(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(settings)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return merged
 
 
 def _parse_override(text: str) -> tuple[str, Any]:

@@ -33,6 +33,8 @@ class DataConfig(Section):
     """URI of the external data set's shards; needed as soon as the schedule has TAD steps."""
     validation_fraction: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
     """Share of the training identities kept to choose the best checkpoint, if the data set has no validation split."""
+    validation_seed: int = 0
+    """Seed that draws them; apart from `seed`, so that trainings to be compared keep the same ones."""
     canvas_height: Count = 384
     """Pixels: height to which every image is brought when it is decoded."""
     canvas_width: Count = 192

@@ -8,7 +8,6 @@ from rlq_ray.losses.clothes_adversarial import clothes_adversarial, identity_of_
 from rlq_ray.losses.clothes_classification import clothes_classification
 from rlq_ray.losses.cosine_disentangle import cosine_disentangle
 from rlq_ray.losses.feature_distance import feature_distance
-from rlq_ray.losses.gather import gather_with_gradient
 from rlq_ray.losses.label_smoothed_cross_entropy import label_smoothed_cross_entropy
 from rlq_ray.losses.logit_agreement import logit_agreement
 
@@ -18,7 +17,6 @@ __all__ = [
     "clothes_classification",
     "cosine_disentangle",
     "feature_distance",
-    "gather_with_gradient",
     "identity_of_clothes_classes",
     "label_smoothed_cross_entropy",
     "logit_agreement",

@@ -22,8 +22,7 @@ from rlq_ray.types import ClassSpace
 class Outputs(NamedTuple):
     """Features and logits of a batch; None for what the network lacks or was not asked for.
 
-    Features are `(B, D)` after BatchNorm and not of unit length. A tuple, since DistributedDataParallel must find the
-    tensors in it.
+    Features are `(B, D)` after BatchNorm and not of unit length; all is fp32, whatever the layers computed in.
     """
 
     clothes_BD: Tensor
@@ -48,7 +47,8 @@ class ReIDNetwork(nn.Module):
     | pose | layer2, layer3, layer4 | after layer1 | pose cluster |
 
     Without pose branch and gender head this is the base model: the baseline, and the teacher.
-    `feature_size` is D, the length of one branch's feature.
+    `feature_size` is D, the length of one branch's feature. With `compute_dtype` the convolutions run under autocast
+    in that type.
 
     Raises:
         UsageError: weights that cannot be found, a pose branch without pose clusters, or synchronised BatchNorm
@@ -58,6 +58,7 @@ class ReIDNetwork(nn.Module):
 
     def __init__(self, config: ModelConfig, classes: ClassSpace) -> None:
         super().__init__()
+        self.compute_dtype: torch.dtype | None = None
         _refuse_contradictions(config, classes)
         pretrained = read_pretrained(config)
         trunk = build_backbone(config, pretrained)
@@ -88,18 +89,18 @@ class ReIDNetwork(nn.Module):
     def forward(self, image_BCHW: Tensor, *, with_pose: bool = False) -> Outputs:
         """Compute features and logits; the pose branch, a third of the work, only if asked for.
 
-        Works inside DistributedDataParallel with `find_unused_parameters=True`, also if a loss uses some outputs only.
-
         Args:
             image_BCHW: normalised float images; height and width multiples of 16 lose nothing at the edges.
             with_pose: whether the pose branch is computed, if the network has one.
         """
-        early_BCHW = self.stem_to_layer1(image_BCHW)
-        shared_BCHW = self.layer2(early_BCHW)
-        clothes_BD, identity_BD = self.clothes_branch(shared_BCHW), self.identity_branch(shared_BCHW)
         pose_BD = pose_BK = None
-        if with_pose and self.pose_branch is not None and self.pose_head is not None:
-            pose_BD = self.pose_branch(early_BCHW)
+        with self._precision(image_BCHW):
+            early_BCHW = self.stem_to_layer1(image_BCHW)
+            shared_BCHW = self.layer2(early_BCHW)
+            clothes_BD, identity_BD = self.clothes_branch(shared_BCHW), self.identity_branch(shared_BCHW)
+            if with_pose and self.pose_branch is not None:
+                pose_BD = self.pose_branch(early_BCHW)
+        if pose_BD is not None and self.pose_head is not None:
             pose_BK = self.pose_head(pose_BD)
         return Outputs(
             clothes_BD=clothes_BD,
@@ -113,8 +114,13 @@ class ReIDNetwork(nn.Module):
 
     def features(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the clothes branch's and the identity branch's features alone, `(B, D)` each."""
-        shared_BCHW = self.layer2(self.stem_to_layer1(image_BCHW))
-        return self.clothes_branch(shared_BCHW), self.identity_branch(shared_BCHW)
+        with self._precision(image_BCHW):
+            shared_BCHW = self.layer2(self.stem_to_layer1(image_BCHW))
+            return self.clothes_branch(shared_BCHW), self.identity_branch(shared_BCHW)
+
+    def _precision(self, image_BCHW: Tensor) -> torch.autocast:
+        device, dtype = image_BCHW.device.type, self.compute_dtype
+        return torch.autocast(device, dtype or torch.bfloat16, enabled=dtype is not None)
 
     def embed(self, image_BCHW: Tensor) -> Tensor:
         """Compute what is compared at inference, `(B, 2D)` of unit length: the distance is −cosine.

@@ -14,10 +14,7 @@ from rlq_ray.types import ClassSpace
 
 
 def network_state(network: nn.Module) -> dict[str, Tensor]:
-    """Copy all parameters and buffers to the CPU, so that training on does not change the copy.
-
-    Give the network itself, not its DistributedDataParallel wrapper, whose names begin with `module.`.
-    """
+    """Copy all parameters and buffers to the CPU, so that training on does not change the copy."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}
 
 

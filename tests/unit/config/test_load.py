@@ -73,3 +73,13 @@ def test_refuses_a_recipe_that_is_missing_or_no_toml(tmp_path: Path) -> None:
 def test_names_a_missing_setting() -> None:
     with pytest.raises(UsageError, match=r"'data\.target' is missing"):
         build_config({"schedule": {"tad_steps": 0}, "data": {}})
+
+
+def test_a_recipe_extends_another(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text("[data]\ntarget = 'a'\n[schedule]\ntad_steps = 0\n[train]\nepochs = 3\n")
+    (tmp_path / "longer.toml").write_text("extends = 'base.toml'\n[train]\nepochs = 9\nprecision = 'bf16'\n")
+    config = load_recipe(tmp_path / "longer.toml")
+    assert (config.data.target, config.train.epochs, config.train.precision) == ("a", 9, "bf16")
+    (tmp_path / "circle.toml").write_text("extends = 'circle.toml'\n")
+    with pytest.raises(UsageError, match="extends itself"):
+        load_recipe(tmp_path / "circle.toml")

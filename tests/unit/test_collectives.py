@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlq_ray.losses import batch_hard_triplet, gather_with_gradient
+from rlq_ray.collectives import gather_with_gradient
+from rlq_ray.losses import batch_hard_triplet
 
 WORKER = Path(__file__).parent / "gathered_triplet_worker.py"
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from rlq_ray.losses import batch_hard_triplet, gather_with_gradient
+from rlq_ray.collectives import gather_with_gradient
+from rlq_ray.losses import batch_hard_triplet
 
 
 def main(rank: int, folder: Path) -> None:

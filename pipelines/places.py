@@ -1,0 +1,36 @@
+"""Where things are: the command line first, then the environment, then the embedded default under `./rlq-data`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlq_ray.storage import Location, locate
+from rlq_ray.tracking import default_uri
+
+EXPERIMENT = "rlq"
+"""MLflow experiment of runs started by hand."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """The store of checkpoints, runs and teachers, the tracking store's URI, and a Ray cluster's address if any."""
+
+    store: Location
+    tracking_uri: str
+    ray_address: str | None
+
+
+def find_places(*, store: str | None = None, tracking_uri: str | None = None, home: Path | None = None) -> Places:
+    """Resolve the places; `home` replaces `./rlq-data` as the folder of the defaults."""
+    home = home or Path("rlq-data")
+    environment = os.environ
+    return Places(
+        store=locate(store or environment.get("RLQ_STORAGE") or home),
+        tracking_uri=tracking_uri
+        or environment.get("RLQ_TRACKING_URI")
+        or environment.get("MLFLOW_TRACKING_URI")
+        or default_uri(home),
+        ray_address=environment.get("RAY_ADDRESS"),
+    )

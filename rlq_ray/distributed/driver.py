@@ -1,0 +1,150 @@
+"""Starts a training on the Ray cluster that the process is connected to, and keeps its record.
+
+One driver serves a single run and a trial of a sweep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+import ray.train
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from rlq_ray.config.load import to_dict
+from rlq_ray.config.schema import ExperimentConfig, WorkersConfig
+from rlq_ray.distributed.progress import Progress, start_board, watched
+from rlq_ray.distributed.reporting import SCORE
+from rlq_ray.distributed.runs import RunEntry, keep_run, runs_folder
+from rlq_ray.distributed.worker import WorkerTask, train_worker
+from rlq_ray.errors import RlqError, TrainingError, UsageError
+from rlq_ray.storage import Location, probe_writable
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where a run is written down: the store's URI and the run's id there, made by the driver."""
+
+    uri: str
+    run_id: str
+
+
+def launch(
+    config: ExperimentConfig,
+    *,
+    entry: RunEntry,
+    store: Location,
+    tracking: Tracking | None = None,
+    show: Callable[[Progress], None] | None = None,
+) -> RunEntry:
+    """Train to the end and return the finished run.
+
+    Args:
+        config: of the training.
+        entry: the run's, from `claim_name`; if it has checkpoints already, the training goes on from the last.
+        store: keeps checkpoints and the register of runs.
+        tracking: the tracker's run, made by the caller, who also ends it.
+        show: is called with the progress, from another thread.
+
+    Raises:
+        UsageError: the cluster cannot place the workers.
+        StorageError: the store cannot be written.
+        TrainingError: the training failed for good.
+    """
+    scaling = _scaling(config.workers)
+    probe_writable(store)
+    settings = to_dict(config)
+    entry = replace(entry, state="running", config=settings, mlflow_run_id=tracking.run_id if tracking else None)
+    keep_run(store, entry)
+    board = start_board()
+    task = WorkerTask(settings, board, tracking.uri if tracking else None, entry.mlflow_run_id)
+    try:
+        with watched(board, show):
+            result = _trainer(task, config, scaling, entry.name, store).fit()
+    except KeyboardInterrupt:
+        keep_run(store, replace(entry, state="stopped"))
+        raise
+    except Exception as error:
+        keep_run(store, replace(entry, state="failed"))
+        raise _cause(error, board) from error
+    finally:
+        ray.kill(board)
+    checkpoint, metrics = max(result.best_checkpoints, key=lambda pair: pair[1][SCORE])
+    scheme = "file://" if store.is_local else "s3://"
+    numbers = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
+    finished = replace(
+        entry,
+        state="finished",
+        checkpoint=f"{scheme}{checkpoint.path}",
+        epoch=int(metrics["epoch"]),
+        metrics={key: value for key, value in numbers.items() if "/" in key},
+    )
+    keep_run(store, finished)
+    return finished
+
+
+def _trainer(
+    task: WorkerTask, config: ExperimentConfig, scaling: ScalingConfig, name: str, store: Location
+) -> TorchTrainer:
+    runs = runs_folder(store)
+    return TorchTrainer(
+        train_worker,
+        train_loop_config=task,
+        scaling_config=scaling,
+        run_config=RunConfig(
+            name=name,
+            storage_path=runs.path,
+            storage_filesystem=None if store.is_local else store.filesystem(),
+            failure_config=FailureConfig(max_failures=config.workers.max_failures),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=config.workers.checkpoints_to_keep,
+                checkpoint_score_attribute=SCORE,
+                checkpoint_score_order="max",
+            ),
+        ),
+    )
+
+
+def _scaling(workers: WorkersConfig) -> ScalingConfig:
+    """Decide on GPUs, and refuse what the cluster could never place.
+
+    Raises:
+        UsageError: the cluster is too small.
+    """
+    total = ray.cluster_resources()
+    cpus, gpus = total.get("CPU", 0), total.get("GPU", 0)
+    use_gpu = gpus >= workers.count if workers.gpu is None else workers.gpu
+    if workers.count * workers.cpus > cpus:
+        raise UsageError(
+            f"{workers.count} workers of {workers.cpus:g} CPUs need {workers.count * workers.cpus:g}, the cluster has "
+            f"{cpus:g}: lower workers.count or workers.cpus, or add nodes"
+        )
+    if use_gpu and workers.count > gpus:
+        raise UsageError(
+            f"{workers.count} workers with a GPU each, but the cluster has {gpus:g} GPUs: lower workers.count, "
+            "set workers.gpu=false, or add nodes"
+        )
+    return ScalingConfig(
+        num_workers=workers.count,
+        use_gpu=use_gpu,
+        resources_per_worker={"CPU": workers.cpus, **({"GPU": 1} if use_gpu else {})},
+    )
+
+
+def _cause(error: Exception, board: Any) -> Exception:
+    """Find what a worker could not go on from; an error of ours keeps its type and words."""
+    with contextlib.suppress(ray.exceptions.RayError):
+        fatal = ray.get(board.fatal.remote(), timeout=10)
+        if fatal:
+            return fatal[0](fatal[1])
+    if isinstance(error, RlqError):
+        return error
+    lines = str(error).strip().splitlines()
+    return TrainingError(
+        f"the training failed: {lines[-1] if lines else type(error).__name__}; "
+        "see --debug for the whole story, and go on with --resume once it is mended"
+    )

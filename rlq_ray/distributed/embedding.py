@@ -1,0 +1,110 @@
+"""Features of many images, computed by Ray actors that each take a share of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+import torch
+
+from rlq_ray.config.load import build_config, to_dict
+from rlq_ray.config.schema import ExperimentConfig, Quality
+from rlq_ray.data import DataSet
+from rlq_ray.models import ReIDNetwork
+from rlq_ray.storage import locate
+from rlq_ray.train.build import build_augmenter
+from rlq_ray.train.checkpoint import read_network
+from rlq_ray.train.features import Embedding
+
+
+@dataclass(frozen=True)
+class EmbeddingJob:
+    """Rows of a data set, in a quality, as a checkpoint's network sees them under `config`."""
+
+    checkpoint: str
+    data: str
+    quality: Quality
+    config: ExperimentConfig
+    row_N: npt.NDArray[np.int64] = field(repr=False)
+
+
+def embed_on_cluster(
+    jobs: Sequence[EmbeddingJob], *, advance: Callable[[], None] | None = None
+) -> list[npt.NDArray[np.float32]]:
+    """Compute each job's features, `(N, D)` of unit length, in the order of its rows.
+
+    Args:
+        jobs: alike in `config.workers`, which says how many actors there are.
+        advance: is called once for every job that is done.
+
+    Raises:
+        CheckpointError, DataError, StorageError: what a job names cannot be used.
+    """
+    workers = jobs[0].config.workers
+    has_gpus = workers.gpu is not False and ray.cluster_resources().get("GPU", 0) >= workers.count
+    options = {"num_cpus": workers.cpus, "num_gpus": 1 if has_gpus else 0}
+    embedder_actor = ray.remote(**options)(_Embedder)
+    embedders = [embedder_actor.remote() for _ in range(workers.count)]
+    try:
+        pending = [
+            [
+                embedder.embed.remote(
+                    to_dict(job.config), job.checkpoint, job.data, job.quality, job.row_N[part :: workers.count]
+                )
+                for part, embedder in enumerate(embedders)
+            ]
+            for job in jobs
+        ]
+        done = []
+        for job, parts in zip(jobs, pending, strict=True):
+            done.append(_interleave(_results(parts), len(job.row_N)))
+            if advance:
+                advance()
+        return done
+    finally:
+        for embedder in embedders:
+            ray.kill(embedder)
+
+
+def _results(references: list[Any]) -> list[npt.NDArray[np.float32]]:
+    try:
+        results: list[npt.NDArray[np.float32]] = ray.get(references)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    return results
+
+
+def _interleave(parts: list[npt.NDArray[np.float32]], total: int) -> npt.NDArray[np.float32]:
+    features = np.empty((total, parts[0].shape[1]), np.float32)
+    for part, content in enumerate(parts):
+        features[part :: len(parts)] = content
+    return features
+
+
+class _Embedder:
+    """Computes features on its own device; keeps what it opened last, since jobs come in groups."""
+
+    def __init__(self) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._networks: dict[str, ReIDNetwork] = {}
+        self._datasets: dict[str, DataSet] = {}
+
+    def embed(
+        self, settings: dict[str, Any], checkpoint: str, data: str, quality: Quality, row_N: np.ndarray
+    ) -> npt.NDArray[np.float32]:
+        """Embed rows in their order, `(N, D)`."""
+        config = build_config(settings)
+        if self._device.type == "cpu":
+            torch.set_num_threads(max(1, int(config.workers.cpus)))
+        if checkpoint not in self._networks:
+            self._networks = {checkpoint: read_network(locate(checkpoint))[0].to(self._device)}
+        if data not in self._datasets:
+            self._datasets = {data: DataSet.open(data, cache_mb=config.data.cache_mb)}
+        embedding = Embedding.of(config, build_augmenter(config), self._device)
+        features = embedding.rows(self._networks[checkpoint], self._datasets[data], row_N, quality)
+        array: npt.NDArray[np.float32] = features.numpy()
+        return array

@@ -1,0 +1,83 @@
+"""How far a training is: told by the first worker, read by the driver, through one small Ray actor.
+
+Ray Train hands results to its controller only; people want to see steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: optimiser steps, speed over all workers, latest losses and validation metrics."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    images_per_second: float
+    losses: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class ProgressBoard:
+    """Holds the latest progress, and the reason why a training gave up for good."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._fatal: tuple[type[Exception], str] | None = None
+
+    def tell(self, progress: Progress) -> None:
+        """Replace the progress."""
+        self._progress = progress
+
+    def give_up(self, kind: type[Exception], message: str) -> None:
+        """Keep the first reason for giving up."""
+        self._fatal = self._fatal or (kind, message)
+
+    def read(self) -> Progress | None:
+        """Return the latest progress."""
+        return self._progress
+
+    def fatal(self) -> tuple[type[Exception], str] | None:
+        """Return the reason for giving up, if there is one."""
+        return self._fatal
+
+
+def start_board() -> Any:
+    """Start a board as an actor that takes no CPU and comes back, empty, if its node dies."""
+    return ray.remote(num_cpus=0, max_restarts=-1)(ProgressBoard).remote()
+
+
+@contextlib.contextmanager
+def watched(board: Any, show: Callable[[Progress], None] | None) -> Iterator[None]:
+    """Pass progress on to `show`, from a thread of its own, for as long as the block runs."""
+    if show is None:
+        yield
+        return
+    done = threading.Event()
+
+    def watch() -> None:
+        seen: Progress | None = None
+        while not done.wait(POLL_S):
+            with contextlib.suppress(ray.exceptions.RayError):
+                progress = ray.get(board.read.remote(), timeout=10)
+                if progress is not None and progress != seen:
+                    show(progress)
+                    seen = progress
+
+    watcher = threading.Thread(target=watch, name="rlq-progress", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()

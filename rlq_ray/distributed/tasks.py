@@ -1,0 +1,45 @@
+"""Many independent pieces of work as Ray tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import ray
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_on_cluster(
+    function: Callable[[Item], Result], items: Sequence[Item], *, advance: Callable[[], None] | None = None
+) -> list[Result]:
+    """Call a function on every item, one CPU each, and return the results in the items' order.
+
+    Args:
+        function: of the library, so that workers can import it; the same item must give the same result, since a task
+            that dies with its node runs again.
+        items: what travels to the workers; small.
+        advance: is called after each item that is done.
+
+    Raises:
+        Exception: what the function raised first; the other tasks are cancelled.
+    """
+    remote = ray.remote(num_cpus=1)(_call)
+    references: list[Any] = [remote.remote(function, item) for item in items]
+    waiting = list(references)
+    try:
+        while waiting:
+            (done,), waiting = ray.wait(waiting, num_returns=1)
+            ray.get(done)
+            if advance:
+                advance()
+    except ray.exceptions.RayTaskError as error:
+        for reference in waiting:
+            ray.cancel(reference, force=True)
+        raise error.cause from error
+    return list(ray.get(references))
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)

@@ -1,0 +1,151 @@
+"""CAP, Coarse Attribute Prediction: identity, clothes-adversarial, pose and gender losses on the labelled target.
+
+Pathak & Rawat, BMVC 2025. With `pose_branch` and `gender_head` off this is the base model's objective.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlq_ray.augment import Augmenter, draw, draw_pairs, recolour, recoloured_clothes
+from rlq_ray.collectives import World, gather_with_gradient, seeded_generator
+from rlq_ray.config.schema import AugmentConfig, LossConfig
+from rlq_ray.data import TargetLoader
+from rlq_ray.losses import (
+    batch_hard_triplet,
+    cosine_disentangle,
+    label_smoothed_cross_entropy,
+    logit_agreement,
+)
+from rlq_ray.models import Outputs, ReIDNetwork
+from rlq_ray.phases.base import Moment
+from rlq_ray.phases.clothes import ClothesClassifierTraining
+from rlq_ray.types import Batch
+
+
+class Labels(NamedTuple):
+    """What the losses compare with, one entry an image; −1 = unknown."""
+
+    identity_B: Tensor
+    clothes_B: Tensor
+    gender_B: Tensor
+    pose_B: Tensor
+
+
+class CoarseAttributePhase:
+    """Losses of a batch of the target, in which every image comes with a copy in other clothes.
+
+    Args:
+        network: the student.
+        clothes: the clothes classifier, or None where its loss has weight 0.
+        loader: identity-balanced batches of the target.
+        num_clothes: clothes classes that the target's own images wear; recoloured copies count on from there.
+        augmenter: images to the network's input.
+        augment: what is drawn.
+        loss: weights and constants.
+        world: this worker; draws are made for the whole batch of all workers, and each takes its share, so that the
+            number of workers changes nothing.
+        seed: of the draws.
+    """
+
+    name = "cap"
+
+    def __init__(
+        self,
+        network: ReIDNetwork,
+        clothes: ClothesClassifierTraining | None,
+        loader: TargetLoader,
+        *,
+        num_clothes: int,
+        augmenter: Augmenter,
+        augment: AugmentConfig,
+        loss: LossConfig,
+        world: World,
+        seed: int,
+    ) -> None:
+        self.network = network
+        self.clothes = clothes
+        self.loader = loader
+        self._num_clothes = num_clothes
+        self._augmenter = augmenter
+        self._augment = augment
+        self._loss = loss
+        self._world = world
+        self._seed = seed
+
+    def losses(self, batch: Batch, moment: Moment) -> dict[str, Tensor]:
+        """Train the clothes classifier from its first epoch on, and return the network's losses."""
+        image_BCHW, labels = self._with_copies(batch, moment)
+        out = self.network(image_BCHW, with_pose=True)
+        terms = self._identity_terms(out, labels) | self._attribute_terms(out, labels)
+        if self.clothes is not None and moment.epoch >= self._loss.clothes_from_epoch:
+            self.clothes.step(out.clothes_BD, labels.clothes_B)
+            terms["clothes_adversarial"] = self._loss.weights.clothes_adversarial * self.clothes.adversarial_loss(
+                out.clothes_BD, labels.clothes_B, labels.identity_B
+            )
+        return terms
+
+    def _identity_terms(self, out: Outputs, labels: Labels) -> dict[str, Tensor]:
+        weights, loss = self._loss.weights, self._loss
+        terms = {}
+        if weights.identity_clothes:
+            terms["identity_clothes"] = weights.identity_clothes * label_smoothed_cross_entropy(
+                out.identity_clothes_BP, labels.identity_B, loss.label_smoothing
+            )
+        if weights.identity:
+            terms["identity"] = weights.identity * label_smoothed_cross_entropy(
+                out.identity_BP, labels.identity_B, loss.label_smoothing
+            )
+        if weights.agreement:
+            terms["agreement"] = weights.agreement * logit_agreement(
+                out.identity_clothes_BP, out.identity_BP, loss.agreement_temperature, loss.agreement_scale
+            )
+        if weights.triplet:
+            terms["triplet"] = weights.triplet * batch_hard_triplet(
+                gather_with_gradient(out.identity_BD), gather_with_gradient(labels.identity_B), loss.triplet_margin
+            )
+        return terms
+
+    def _attribute_terms(self, out: Outputs, labels: Labels) -> dict[str, Tensor]:
+        weights, loss = self._loss.weights, self._loss
+        terms = {}
+        if out.gender_B2 is not None and weights.gender:
+            terms["gender"] = weights.gender * label_smoothed_cross_entropy(
+                out.gender_B2, labels.gender_B, loss.label_smoothing
+            )
+        if out.pose_BK is not None and weights.pose:
+            terms["pose"] = weights.pose * label_smoothed_cross_entropy(
+                out.pose_BK, labels.pose_B, loss.label_smoothing
+            )
+        if out.pose_BD is not None and weights.disentangle:
+            terms["disentangle"] = weights.disentangle * cosine_disentangle(out.identity_BD, out.pose_BD)
+        return terms
+
+    def _with_copies(self, batch: Batch, moment: Moment) -> tuple[Tensor, Labels]:
+        """Append the recoloured copies, augment all, and return the network's input with its labels."""
+        generator = seeded_generator(batch.image_BCHW.device, self._seed, self.name, moment.step)
+        num_global = len(batch) * self._world.size
+        start, stop = self._world.share(num_global)
+        image_BCHW = self._augmenter.train(
+            batch.image_BCHW, draw(num_global, self._augment, generator).slice(start, stop)
+        )
+        labels = Labels(batch.identity_B, batch.clothes_B, batch.gender_B, batch.pose_B)
+        if not self._augment.recolour or batch.shirt_B1HW is None:
+            return image_BCHW, labels
+        assert batch.trousers_B1HW is not None
+        assert batch.mask_faulty_B is not None
+        pair_B = draw_pairs(num_global, generator)[start:stop]
+        copy_BCHW = recolour(
+            batch.image_BCHW,
+            batch.shirt_B1HW,
+            batch.trousers_B1HW,
+            batch.mask_faulty_B,
+            pair_B,
+            self._augment.recolour_alpha,
+        )
+        copy_BCHW = self._augmenter.train(copy_BCHW, draw(num_global, self._augment, generator).slice(start, stop))
+        copied = labels._replace(clothes_B=recoloured_clothes(pair_B, batch.identity_B, self._num_clothes))
+        return torch.cat([image_BCHW, copy_BCHW]), Labels(*map(torch.cat, zip(labels, copied, strict=True)))

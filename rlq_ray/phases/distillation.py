@@ -1,0 +1,112 @@
+"""TAD, Task Agnostic Distillation: a frozen teacher's clean features against the student's clean and degraded ones.
+
+Pathak & Rawat, BMVC 2025. Uses no label of the external images.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlq_ray.augment import Augmenter, draw
+from rlq_ray.collectives import World, seeded_generator
+from rlq_ray.config.schema import AugmentConfig, DegradeConfig, LossConfig
+from rlq_ray.data import ExternalLoader
+from rlq_ray.degrade import Degrader
+from rlq_ray.degrade import draw as draw_degradation
+from rlq_ray.losses import feature_distance, logit_agreement
+from rlq_ray.models import FrozenTeacher, Outputs, ReIDNetwork
+from rlq_ray.phases.base import Moment
+from rlq_ray.phases.clothes import ClothesClassifierTraining
+from rlq_ray.types import Batch
+
+
+class DistillationPhase:
+    """Losses of a batch of the external set, seen clean by the teacher, clean and degraded by the student.
+
+    Args:
+        network: the student; its pose branch takes no part.
+        teacher: gives clothes and identity features of the student's size.
+        clothes: the target's clothes classifier, for the term `agreement_clothes`.
+        loader: batches of the external set.
+        augmenter: images to the network's input.
+        degrader: images to low quality, on their device.
+        augment: what is drawn for each view.
+        degrade: what is drawn for the degraded view.
+        loss: weights and constants.
+        world: this worker; see `CoarseAttributePhase`.
+        seed: of the draws.
+    """
+
+    name = "tad"
+
+    def __init__(
+        self,
+        network: ReIDNetwork,
+        teacher: FrozenTeacher,
+        clothes: ClothesClassifierTraining | None,
+        loader: ExternalLoader,
+        *,
+        augmenter: Augmenter,
+        degrader: Degrader,
+        augment: AugmentConfig,
+        degrade: DegradeConfig,
+        loss: LossConfig,
+        world: World,
+        seed: int,
+    ) -> None:
+        self.network = network
+        self.teacher = teacher
+        self.clothes = clothes
+        self.loader = loader
+        self._augmenter = augmenter
+        self._degrader = degrader
+        self._augment = augment
+        self._degrade = degrade
+        self._loss = loss
+        self._world = world
+        self._seed = seed
+
+    def losses(self, batch: Batch, moment: Moment) -> dict[str, Tensor]:
+        """Return the distances to the teacher and the disagreement of the student with itself."""
+        clean_BCHW, degraded_BCHW = self._two_views(batch, moment)
+        teacher_clothes_BD, teacher_identity_BD = self.teacher(clean_BCHW)
+        out = self.network(torch.cat([clean_BCHW, degraded_BCHW]), with_pose=False)
+        weights = self._loss.weights
+        terms = {}
+        for name, half in (("feature_hq", 0), ("feature_lq", 1)):
+            if weight := getattr(weights, name):
+                student_clothes_BD = out.clothes_BD.chunk(2)[half]
+                student_identity_BD = out.identity_BD.chunk(2)[half]
+                terms[name] = weight * (
+                    feature_distance(teacher_clothes_BD, student_clothes_BD)
+                    + feature_distance(teacher_identity_BD, student_identity_BD)
+                )
+        return terms | self._agreement_terms(out)
+
+    def _agreement_terms(self, out: Outputs) -> dict[str, Tensor]:
+        """Degraded against clean; the gradient flows into both."""
+        weights = self._loss.weights
+        terms = {}
+        if weights.agreement_lq:
+            terms["agreement_lq"] = weights.agreement_lq * (
+                self._disagreement(out.identity_BP) + self._disagreement(out.identity_clothes_BP)
+            )
+        if weights.agreement_clothes and self.clothes is not None:
+            logits_BC = self._loss.clothes_scale * self.clothes.frozen_cosines(out.clothes_BD)
+            terms["agreement_clothes"] = weights.agreement_clothes * self._disagreement(logits_BC)
+        return terms
+
+    def _disagreement(self, logits_BC: Tensor) -> Tensor:
+        clean_BC, degraded_BC = logits_BC.chunk(2)
+        return logit_agreement(degraded_BC, clean_BC, self._loss.agreement_temperature, self._loss.agreement_scale)
+
+    def _two_views(self, batch: Batch, moment: Moment) -> tuple[Tensor, Tensor]:
+        """The clean and the degraded view, each with a crop, flip and erasure of its own."""
+        generator = seeded_generator(batch.image_BCHW.device, self._seed, self.name, moment.step)
+        num_global = len(batch) * self._world.size
+        start, stop = self._world.share(num_global)
+        degradation = draw_degradation(num_global, self._degrade, generator).slice(start, stop)
+        clean, degraded = (draw(num_global, self._augment, generator).slice(start, stop) for _ in range(2))
+        degraded_BCHW = self._degrader(batch.image_BCHW, degradation, batch.original_size_B2)
+        return self._augmenter.train(batch.image_BCHW, clean), self._augmenter.train(degraded_BCHW, degraded)

@@ -1,0 +1,94 @@
+"""A checkpoint: a folder with `state.pt` (all that a training changes) and `checkpoint.json` (what it belongs to).
+
+`checkpoint.json` is written last: without it a folder is not a checkpoint.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlq_ray.config.load import build_config, to_dict
+from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.errors import CheckpointError, StorageError
+from rlq_ray.models import ReIDNetwork, load_network
+from rlq_ray.storage import Location, read_bytes, read_json
+from rlq_ray.types import ClassSpace
+
+FORMAT = 1
+STATE_FILE, CARD_FILE = "state.pt", "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class CheckpointCard:
+    """What a checkpoint belongs to: configuration, classes, data, and how far and how well it was trained."""
+
+    config: ExperimentConfig
+    classes: ClassSpace
+    data_hash: str
+    epoch: int
+    step: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def write_checkpoint(folder: Path, card: CheckpointCard, state: Mapping[str, Any]) -> None:
+    """Write both files into a folder."""
+    torch.save(state, folder / STATE_FILE)
+    content = {**asdict(card), "config": to_dict(card.config), "format": FORMAT}
+    (folder / CARD_FILE).write_text(json.dumps(content, indent=1))
+
+
+def read_card(place: Location) -> CheckpointCard:
+    """Read what a checkpoint belongs to.
+
+    Raises:
+        CheckpointError: there is no whole checkpoint of this format.
+    """
+    try:
+        content = read_json(place / CARD_FILE)
+    except StorageError as error:
+        raise CheckpointError(
+            f"no checkpoint at {place} ({CARD_FILE} is missing or unreadable): give the folder that `rlq train` printed"
+        ) from error
+    if content.pop("format", None) != FORMAT:
+        raise CheckpointError(f"{place} is a checkpoint of another format than {FORMAT}: train it again")
+    classes = content["classes"]
+    space = ClassSpace(
+        identities=tuple(classes["identities"]),
+        clothes=tuple(classes["clothes"]),
+        identity_of_clothes=tuple(classes["identity_of_clothes"]),
+        pose_clusters=classes["pose_clusters"],
+    )
+    return CheckpointCard(**{**content, "config": build_config(content["config"]), "classes": space})
+
+
+def read_state(place: Location) -> dict[str, Any]:
+    """Read all that a training changes.
+
+    Raises:
+        CheckpointError: the file is damaged.
+        StorageError: it is missing.
+    """
+    content = read_bytes(place / STATE_FILE)
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler meets
+        raise CheckpointError(f"{place / STATE_FILE} is damaged: use another checkpoint of the run") from error
+    return state
+
+
+def read_network(place: Location) -> tuple[ReIDNetwork, CheckpointCard]:
+    """Rebuild a checkpoint's network, in eval mode.
+
+    Raises:
+        CheckpointError: no whole checkpoint, or the tensors are those of another model.
+    """
+    card = read_card(place)
+    network = load_network(card.config.model, card.classes, read_state(place)["network"])
+    return network.eval(), card

@@ -1,0 +1,57 @@
+"""Features of many images, clean or degraded, as a model sees them at inference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlq_ray.augment import Augmenter
+from rlq_ray.config.schema import DataConfig, DegradeConfig, EvaluateConfig, ExperimentConfig, Quality
+from rlq_ray.data import DataSet, Index, iterate_rows
+from rlq_ray.degrade import Degrader, draw_for_rows
+from rlq_ray.evaluate import Labels, shared_labels
+from rlq_ray.models import ReIDNetwork
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """How rows of a data set become features; the same for validation, evaluation and inference."""
+
+    augmenter: Augmenter
+    degrade: DegradeConfig
+    evaluate: EvaluateConfig
+    data: DataConfig
+    device: torch.device
+
+    @classmethod
+    def of(cls, config: ExperimentConfig, augmenter: Augmenter, device: torch.device) -> Embedding:
+        """Take what is needed from an experiment."""
+        return cls(augmenter, config.degrade, config.evaluate, config.data, device)
+
+    @torch.inference_mode()
+    def rows(self, network: ReIDNetwork, dataset: DataSet, row_N: np.ndarray, quality: Quality) -> Tensor:
+        """Embed rows of a data set in their order, `(N, D)` float32 on the CPU, each of unit length.
+
+        With quality `lq` every image is degraded by a draw that depends on `evaluate.degrade_seed` and its row alone.
+        """
+        network.eval()
+        degrader = Degrader(self.degrade)
+        parts = []
+        for batch in iterate_rows(dataset, row_N, batch_images=self.evaluate.batch_images, data=self.data):
+            image_BCHW = batch.image_BCHW.to(self.device, non_blocking=True)
+            if quality == "lq":
+                draw = draw_for_rows(batch.row_B, self.degrade, self.evaluate.degrade_seed).to(self.device)
+                image_BCHW = degrader(image_BCHW, draw, batch.original_size_B2.to(self.device))
+            parts.append(network.embed(self.augmenter.test(image_BCHW)).float().cpu())
+        return torch.cat(parts)
+
+
+def labels_of(index: Index, query_rows: np.ndarray, gallery_rows: np.ndarray) -> tuple[Labels, Labels]:
+    """Look up identity, camera and clothes of query and gallery rows, in codes that compare."""
+    query, gallery = (
+        (index.identity[rows], index.camera[rows], index.clothes[rows]) for rows in (query_rows, gallery_rows)
+    )
+    return shared_labels(query, gallery)

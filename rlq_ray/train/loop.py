@@ -1,0 +1,128 @@
+"""The only training loop: `fit` → `run_epoch` → `train_step`.
+
+Knows neither Ray nor MLflow, nor which phases there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rlq_ray.collectives import average_gradients, average_running_statistics
+from rlq_ray.config.schema import OptimizerConfig, TrainConfig
+from rlq_ray.errors import TrainingError
+from rlq_ray.phases import Moment, Phase
+from rlq_ray.train.schedule import Timeline, learning_rate
+from rlq_ray.train.state import Best, TrainState
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one optimiser step did; `terms` stay on the device until somebody reads them.
+
+    `terms_N` are the weighted losses named by `names`, averaged over the workers; `images` counts those of all workers.
+    """
+
+    step: int
+    phase: str
+    names: tuple[str, ...]
+    terms_N: Tensor
+    learning_rate: float
+    images: int
+
+
+class Observer(Protocol):
+    """Is told what happens; every call is made on every worker."""
+
+    def after_step(self, record: StepRecord) -> None:
+        """Take note of an optimiser step; must not wait for the device."""
+
+    def after_epoch(self, state: TrainState, epoch: int, metrics: Mapping[str, float], *, is_best: bool) -> None:
+        """Keep a checkpoint; `metrics` are those of the validation identities after `epoch` CAP epochs."""
+
+
+Evaluate = Callable[[], Mapping[str, float]]
+"""Measures the network as it is on the validation identities, alike on every worker."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `fit` carries out: the alternation, the learning rate, the rhythm, and the metric that chooses."""
+
+    timeline: Timeline
+    optimizer: OptimizerConfig
+    train: TrainConfig
+    select_on: str
+    device: torch.device
+    world_size: int = 1
+
+
+def fit(state: TrainState, plan: Plan, evaluate: Evaluate, observer: Observer) -> None:
+    """Train from where the state stands to the end, evaluating on the way.
+
+    Raises:
+        TrainingError: a loss is no longer finite; the parameters are those before it.
+    """
+    while state.step < plan.timeline.total_steps:
+        epoch = run_epoch(state, plan, observer)
+        if epoch % plan.train.evaluate_every_epochs and epoch != plan.timeline.epochs:
+            continue
+        average_running_statistics(state.network)
+        metrics = evaluate()
+        state.network.train()
+        is_best = metrics[plan.select_on] > state.best.score
+        if is_best:
+            state.best = Best(metrics[plan.select_on], epoch)
+        observer.after_epoch(state, epoch, metrics, is_best=is_best)
+
+
+def run_epoch(state: TrainState, plan: Plan, observer: Observer) -> int:
+    """Train until a CAP epoch is complete and return how many are."""
+    state.network.train()
+    while True:
+        step = state.step
+        phase = state.phases[plan.timeline.phase(step)]
+        rate = learning_rate(plan.optimizer, epoch=plan.timeline.epoch(step), epochs=plan.timeline.epochs)
+        observer.after_step(train_step(state, plan, phase, rate))
+        state.step += 1
+        if plan.timeline.ends_epoch(step):
+            return round(plan.timeline.epoch(state.step))
+
+
+def train_step(state: TrainState, plan: Plan, phase: Phase, rate: float) -> StepRecord:
+    """Take one optimiser step of one phase."""
+    set_learning_rate(state, rate)
+    batch = phase.loader.next_batch().to(plan.device)
+    state.optimizer.zero_grad(set_to_none=True)
+    terms = phase.losses(batch, Moment(state.step, int(plan.timeline.epoch(state.step))))
+    terms_N = torch.stack(list(terms.values()))
+    terms_N.sum().backward()
+    terms_N = average_gradients(state.network.parameters(), terms_N)
+    _stop_unless_finite(terms_N, phase.name, tuple(terms), state.step)
+    state.optimizer.step()
+    return StepRecord(state.step, phase.name, tuple(terms), terms_N, rate, len(batch) * plan.world_size)
+
+
+def set_learning_rate(state: TrainState, rate: float) -> None:
+    """Give the network's and the clothes classifier's optimiser their rate."""
+    optimizers = [state.optimizer] + ([state.clothes.optimizer] if state.clothes else [])
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+
+def _stop_unless_finite(terms_N: Tensor, phase: str, names: tuple[str, ...], step: int) -> None:
+    """Stop before the update; the averaged losses are the same everywhere, so all workers stop together."""
+    if terms_N.is_cuda:  # reading the value would make the host wait at every step
+        torch._assert_async(terms_N.isfinite().all(), f"a {phase} loss is not finite: lower the learning rate")
+        return
+    if not terms_N.isfinite().all():
+        values = dict(zip(names, terms_N.tolist(), strict=True))
+        raise TrainingError(
+            f"the {phase} losses of step {step} are not finite ({values}): lower optimizer.learning_rate, "
+            "or add optimizer.warmup_epochs"
+        )
