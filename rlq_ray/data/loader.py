@@ -53,7 +53,8 @@ class BatchLoader(ABC):
         """
         while len(self._ahead) <= self._data.prefetch_batches:
             self._submit(self._epoch, self._step + len(self._ahead))
-        batch = self._ahead.popleft().result()
+        batch = self._ahead[0].result()
+        self._ahead.popleft()  # only now, so that a batch that failed keeps its place
         self._step += 1
         if self._step == self.steps_per_epoch:
             self._epoch, self._step = self._epoch + 1, 0
