@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
+BoolArray = NDArray[np.bool_]
 
 SOLE_LEVEL, CROWN_LEVEL = -0.839, 1.041
 SKIN_PART, EYE_PART, CLOTH_PART = 0, 1, 2
@@ -47,6 +48,10 @@ class RestBody:
     def height_of(self, level: float | FloatArray) -> FloatArray:
         """Return the height on this body, in metres, of canonical levels."""
         return np.asarray(np.interp(level, self.level_names, self.level_heights))
+
+    def level_at(self, height: float | FloatArray) -> FloatArray:
+        """Return the canonical levels of heights on this body."""
+        return np.asarray(np.interp(height, self.level_heights, self.level_names))
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def grid_faces(rings: int, directions: int, closed: bool) -> IntArray:
 def tube_canonical(levels: FloatArray, directions: int) -> FloatArray:
     """Return canonical coordinates of a tube around the trunk, ring by ring."""
     angle = 2 * np.pi * np.arange(directions) / directions
-    ring = np.stack([0.19 * np.sin(angle), -0.03 - 0.12 * np.cos(angle)], 1)
+    ring = np.stack([0.15 * np.sin(angle), -0.03 - 0.15 * np.cos(angle)], 1)
     xy = np.broadcast_to(ring, (len(levels), directions, 2))
     z = np.broadcast_to(levels[:, None, None], (len(levels), directions, 1))
     return np.concatenate([xy, z], 2).reshape(-1, 3).astype(np.float32)

@@ -17,6 +17,7 @@ from rlq_ray.people.tailoring import Dressed
 Rotations = dict[str, FloatArray]
 BACK_BONES = ("spine05", "spine04", "spine03", "spine02", "spine01")
 ARM_DROP = 0.62  # from the resting body's spread arms to hanging ones
+SHOULDER_DROP = 0.14  # the shoulder's own share of that
 WALKING_SHARE = 0.8
 LIFTED_ARM_SHARE = 0.06  # a telephone, a strap
 
@@ -54,7 +55,7 @@ def draw_pose(model: BodyModel, dressed: Dressed, rng: np.random.Generator) -> R
     person: Identity = dressed.identity
     walking = rng.random() < WALKING_SHARE
     phase = rng.uniform(0, 2 * math.pi)
-    amplitude = (rng.uniform(0.18, 0.42) if walking else rng.uniform(0, 0.07)) * person.stride
+    amplitude = (rng.uniform(0.14, 0.36) if walking else rng.uniform(0, 0.07)) * person.stride
     swing = math.sin(phase)
     back = person.stoop + rng.normal(0, 0.025)
     pose: Rotations = {}
@@ -70,7 +71,8 @@ def draw_pose(model: BodyModel, dressed: Dressed, rng: np.random.Generator) -> R
         )
         pose[f"lowerleg01.{side}"] = turn("x", bend)
         pose[f"foot.{side}"] = turn("x", 0.5 * leg - 0.5 * bend)
-        drop = sign * (ARM_DROP - person.arm_spread + rng.normal(0, 0.04))
+        pose[f"shoulder01.{side}"] = turn("y", sign * SHOULDER_DROP)
+        drop = sign * (ARM_DROP - SHOULDER_DROP - person.arm_spread + rng.normal(0, 0.04))
         pose[f"upperarm01.{side}"] = turn("x", 0.9 * leg + rng.normal(0, 0.06)) @ turn("y", drop)
         elbow = person.elbow_bend + rng.normal(0, 0.08) + 0.5 * max(0.0, -leg)
         if rng.random() < LIFTED_ARM_SHARE:
@@ -134,7 +136,7 @@ def hang_top(dressed: Dressed, points: FloatArray, ripple: float) -> Tube:
     supports = supports + 0.003 + outfit.top.looseness * np.clip(drop / 0.3, 0, 1)
     if outfit.bottom.kind == "dress":
         supports = supports + 0.4 * outfit.bottom.flare * np.clip(drop - 0.38, 0, None)
-    supports = supports - 0.004 * np.clip(1 - drop / 0.04, 0, 1)  # the upper edge starts inside the chest
+    supports = supports - 0.005 * np.clip(1 - drop / 0.055, 0, 1)  # the upper edge starts inside the chest
     return _rippled(supports, heights, drop, 0.012 + 0.5 * outfit.top.looseness, ripple)
 
 

@@ -17,7 +17,7 @@ from rlq_ray.people.body import FloatArray
 
 FLOOR_TILE_M, FLOOR_PIXELS = 4.0, 256
 WALL_TILE_M, WALL_PIXELS = (12.0, 4.0), (768, 256)  # width, height
-MAX_BOXES = 7
+MAX_OBJECTS = 8
 INDOOR_SHARE = 0.45
 
 
@@ -31,7 +31,7 @@ class Scene:
         back: distance of the back wall behind the origin.
         side: x of the side wall.
         yaw: how far the place is turned against the camera.
-        boxes: (N, 9): x0, x1, y0, y1, height and colour, then how dark its lower half is.
+        boxes: (N, 9): x0, x1, y0, y1, height, colour, and the spacing of its slats in metres (0 none, −1 leaves).
         haze_rgb: what far things fade into.
     """
 
@@ -133,19 +133,43 @@ def _add_opening(wall: FloatArray, rng: np.random.Generator, indoor: bool) -> No
         inside[:, bars] = frame
 
 
+def _box(x: float, y: float, size: tuple[float, float, float], rgb: FloatArray, slats: float = 0.0) -> list[float]:
+    wide, deep, tall = size
+    return [x - wide / 2, x + wide / 2, y - deep / 2, y + deep / 2, tall, *rgb, slats]
+
+
+def _draw_object(rng: np.random.Generator, indoor: bool, back: float) -> list[list[float]]:
+    """Draw a thing that stands behind or beside the person: one or two boxes."""
+    kinds = ("cabinet", "bench", "pillar", "planter", "counter") if indoor else ("car", "planter", "pillar", "kiosk", "fence")
+    kind = rng.choice(kinds)
+    x, y = rng.uniform(-5, 5), rng.uniform(1.4, max(back, 2))
+    strong, dull, dark = _tint(rng, 0.75, 0.3, 0.8), _tint(rng, 0.2, 0.35, 0.8), np.array([0.03, 0.035, 0.045])
+    if kind == "car":
+        long, tall = rng.uniform(3.4, 4.6), rng.uniform(0.8, 0.95)
+        place = y + 1.5
+        return [_box(x, place, (long, 1.7, tall), strong), _box(x, place, (0.55 * long, 1.5, tall + 0.5), dark)]
+    if kind == "planter":
+        green = np.array([0.06, 0.14, 0.035]) * rng.uniform(0.6, 1.6)
+        wide, tall = rng.uniform(0.5, 2.2), rng.uniform(0.3, 0.5)
+        return [_box(x, y, (wide, 0.5, tall), dull), _box(x, y, (0.9 * wide, 0.42, tall + rng.uniform(0.2, 0.9)), green, -1)]
+    if kind == "pillar":
+        side = rng.uniform(0.12, 0.5)
+        return [_box(x, y, (side, side, 3.8), dull)]
+    if kind == "fence":
+        return [_box(x, y, (rng.uniform(1.5, 4), 0.05, rng.uniform(0.8, 1.2)), dull, rng.uniform(0.08, 0.2))]
+    if kind == "bench":
+        wide = rng.uniform(1.2, 2)
+        return [_box(x, y, (wide, 0.5, 0.45), strong, 0.3), _box(x, y + 0.25, (wide, 0.06, 0.85), strong)]
+    size = (rng.uniform(0.6, 1.8), rng.uniform(0.4, 0.8), 1.0 if kind == "counter" else rng.uniform(1.2, 2.4))
+    return [_box(x, y, size, strong if rng.random() < 0.5 else dull, rng.choice([0.0, 0.3, 0.5]))]
+
+
 def draw_scene(rng: np.random.Generator) -> Scene:
     """Draw a street or an indoor place."""
     indoor = bool(rng.random() < INDOOR_SHARE)
     back = float(rng.uniform(1.8, 5) if indoor else rng.uniform(3, 10))
     side = float(rng.choice([-1, 1]) * (rng.uniform(2.5, 5) if indoor else rng.uniform(4, 9)))
-    boxes = []
-    for _ in range(int(rng.integers(2, MAX_BOXES))):
-        x, y = rng.uniform(-5, 5), rng.uniform(1.1, back)
-        wide, deep = rng.uniform(0.12, 1.6, 2)
-        tall = rng.choice([rng.uniform(0.35, 1.2), rng.uniform(1.8, 3.5)], p=[0.75, 0.25])
-        if tall > 1.5:
-            wide = deep = rng.uniform(0.15, 0.45)
-        boxes.append([x, x + wide, y, y + deep, tall, *_tint(rng, 0.5, 0.2, 0.75), rng.uniform(0.6, 1)])
+    boxes = [box for _ in range(int(rng.integers(3, MAX_OBJECTS))) for box in _draw_object(rng, indoor, back)]
     return Scene(
         floor=draw_floor(rng, indoor),
         wall=draw_wall(rng, indoor),
@@ -228,7 +252,12 @@ def trace_scene(
             column = int(math.floor(along / WALL_TILE_M[0] * WALL_PIXELS[0])) % WALL_PIXELS[0]
             light = 0.92 if what == 2 else 1.0
         elif what == 3:
-            light = shade * (boxes[box, 8] if z < 0.5 * boxes[box, 4] else 1.0)
+            slats = boxes[box, 8]
+            light = shade * (1 - 0.4 * math.exp(-z / 0.12))
+            if slats > 0 and ((x + y) / slats) % 1 < 0.15:
+                light *= 0.6
+            elif slats < 0:
+                light *= 1 + 0.35 * math.sin(37 * x + 5 * math.sin(23 * z)) * math.sin(41 * z + 4 * math.sin(29 * (x + y)))
         fade = 0.0 if what < 0 else math.exp(-max(nearest - 6.0, 0.0) / 30.0)
         for channel in range(3):
             value = haze[channel]

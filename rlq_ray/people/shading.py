@@ -11,12 +11,16 @@ from enum import IntEnum
 import numpy as np
 
 from rlq_ray.people.accessories import HAT_LEVEL, SOLE_THICKNESS, hairline_field
-from rlq_ray.people.body import SOLE_LEVEL, FloatArray, IntArray
+from rlq_ray.people.body import SOLE_LEVEL, BoolArray, FloatArray, IntArray
 from rlq_ray.people.camera import Camera
 from rlq_ray.people.figure import Layer
 from rlq_ray.people.identity import Identity
-from rlq_ray.people.tailoring import WAIST_LEVEL
+from rlq_ray.people.tailoring import WAIST_LEVEL, neckline_field
 from rlq_ray.people.wardrobe import Cloth, Outfit
+
+
+COLLAR_WIDTH = 0.013
+LEG_AXIS_X = ((-0.756, -0.291, 0.15), (0.209, 0.163, 0.122))  # canonical levels, x of the axis there
 
 
 class Label(IntEnum):
@@ -53,6 +57,12 @@ def around_trunk(points: FloatArray) -> FloatArray:
     return np.asarray(0.17 * np.arctan2(points[:, 0], -(points[:, 1] + 0.03)))
 
 
+def around_leg(points: FloatArray) -> FloatArray:
+    """Return the way around a leg, in metres from the middle of its front, alike for both legs."""
+    x = np.interp(points[:, 2], *LEG_AXIS_X)
+    return np.asarray(0.1 * np.arctan2(np.abs(points[:, 0]) - x, -(points[:, 1] + 0.02)))
+
+
 def second_colour(cloth: Cloth, points: FloatArray, arm: FloatArray, across: FloatArray) -> FloatArray:
     """Return where (N,) a cloth shows its second colour."""
     z = points[:, 2]
@@ -74,7 +84,7 @@ def second_colour(cloth: Cloth, points: FloatArray, arm: FloatArray, across: Flo
     if cloth.pattern == "raglan":
         return arm > 0
     if cloth.pattern == "open_jacket":
-        return front & (np.abs(across) < 0.035 + 0.05 * np.clip(points[:, 2] - 0.2, 0, 1)) & (arm < -0.5)
+        return front & (np.abs(across) < 0.04 + 0.06 * np.clip(points[:, 2] - 0.2, 0, 1)) & (arm < -0.5)
     return np.zeros(len(points), bool)  # plain and denim have one colour
 
 
@@ -131,6 +141,18 @@ def paint_skin(points: FloatArray, identity: Identity, outfit: Outfit) -> tuple[
     return colour, label
 
 
+def covered(points: FloatArray, arm: FloatArray, outfit: Outfit) -> tuple[BoolArray, BoolArray]:
+    """Return which pixels (N,) of the skin mesh lie under the top and under trousers.
+
+    At the edges of thin cloth the finer skin mesh may come through; painted as cloth it is not seen.
+    """
+    level = points[:, 2]
+    on_arm = (arm > 0) & (arm < outfit.top.sleeve_end)
+    on_trunk = (arm <= 0) & (level > 0.35) & (level < 0.79) & (neckline_field(points, outfit) > 0)
+    on_leg = (arm < -0.5) & (level < 0.2) & (level > outfit.bottom.hem_level)
+    return on_arm | on_trunk, on_leg & (outfit.bottom.kind in ("trousers", "shorts"))
+
+
 def hair_colour(points: FloatArray, identity: Identity) -> FloatArray:
     """Return the colours (N, 3) of hair, in strands."""
     angle = np.arctan2(points[:, 0], -(points[:, 1] + 0.06))
@@ -143,13 +165,17 @@ def paint(pixels: Pixels, identity: Identity, outfit: Outfit) -> tuple[FloatArra
     count = len(pixels.layer)
     colour, label = np.zeros((count, 3)), np.full(count, Label.OTHER)
     points, arm = pixels.canonical, pixels.arm
-    across = around_trunk(points)
+    across = np.where(arm > 0, 1.4 * points[:, 1], around_trunk(points))
 
     def fill(layers: tuple[Layer, ...]) -> FloatArray:
         return np.flatnonzero(np.isin(pixels.layer, layers))
 
     at = fill((Layer.SKIN,))
     colour[at], label[at] = paint_skin(points[at], identity, outfit)
+    under_top, under_trousers = covered(points[at], arm[at], outfit)
+    colour[at[under_top]] = cloth_colour(outfit.top.cloth, *(v[at[under_top]] for v in (points, arm, across)))
+    label[at[under_top]] = Label.SHIRT
+    colour[at[under_trousers]], label[at[under_trousers]] = outfit.bottom.cloth.first_rgb, Label.TROUSERS
     at = fill((Layer.EYE,))
     white = np.abs(np.abs(points[at, 0]) - 0.031) > 0.008
     colour[at] = np.where(white[:, None], 0.7, 0.02)
@@ -158,16 +184,20 @@ def paint(pixels: Pixels, identity: Identity, outfit: Outfit) -> tuple[FloatArra
     colour[at], label[at] = hair_colour(points[at], identity), Label.HAIR
     at = fill((Layer.TOP, Layer.TOP_TUBE))
     colour[at], label[at] = cloth_colour(outfit.top.cloth, points[at], arm[at], across[at]), Label.SHIRT
+    below = np.where((pixels.layer[at] == Layer.TOP) & (arm[at] < -0.5), neckline_field(points[at], outfit), 1)
+    colour[at[below < COLLAR_WIDTH]] *= 0.6
+    bare = at[below < 0]
+    colour[bare], label[bare] = identity.skin_rgb, Label.SKIN
     if outfit.bottom.kind == "dress":
         label[at[points[at, 2] < WAIST_LEVEL]] = Label.TROUSERS
     if outfit.bag:
         strap = at[(np.abs(np.abs(points[at, 0]) - 0.115) < 0.018) & (pixels.layer[at] == Layer.TOP) & (arm[at] < 0)]
         colour[strap], label[strap] = outfit.bag_rgb * 0.6, Label.OTHER
     at = fill((Layer.BOTTOM,))
-    sideways = points[at, 0] * 1.3 - 0.4 * points[at, 1]
-    colour[at], label[at] = cloth_colour(outfit.bottom.cloth, points[at], arm[at], sideways), Label.TROUSERS
-    belt = at[(points[at, 2] > WAIST_LEVEL - 0.03)]
-    colour[belt] = 0.35 * outfit.shoe_rgb + 0.15 * colour[belt]
+    colour[at], label[at] = cloth_colour(outfit.bottom.cloth, points[at], arm[at], around_leg(points[at])), Label.TROUSERS
+    if outfit.tucked:
+        belt = at[points[at, 2] > WAIST_LEVEL - 0.03]
+        colour[belt] = 0.35 * outfit.shoe_rgb + 0.15 * colour[belt]
     at = fill((Layer.SKIRT,))
     colour[at], label[at] = cloth_colour(outfit.bottom.cloth, points[at], arm[at], across[at]), Label.TROUSERS
     at = fill((Layer.SHOE_LEFT, Layer.SHOE_RIGHT))

@@ -19,6 +19,7 @@ from rlq_ray.people.wardrobe import Outfit
 
 WAIST_LEVEL = 0.235  # upper edge of trousers
 LEG_RINGS, LEG_TOP, LEG_BOTTOM = 24, 0.03, -0.75
+NECK_MARGIN = 0.02  # cloth reaches so far above the neckline; it is painted as skin there, in finer steps than faces allow
 CUFF_OVERLAP = 0.05  # how far skin reaches under cloth, so that no gap shows
 
 
@@ -91,20 +92,20 @@ def cloth_layers(
     normals = vertex_normals(smooth, faces)
     loose = outfit.top.looseness
     cuff = 1 + 0.8 * np.clip(canonical[:, 0] * 0 + figure.arm_position[at] - 0.4, 0, 1.2)
-    off = np.where(arm > 0.3, 0.006 + 0.55 * loose * cuff, 0.007 + 0.35 * loose)
+    off = np.where(arm > 0.3, 0.005 + 0.4 * loose * cuff, 0.007 + 0.35 * loose)
     shirt = smooth + normals * off[:, None]
     hung = shape_trousers(model, body, smooth, canonical, outfit)
-    normals = vertex_normals(hung, faces)
-    off = 0.004 + outfit.bottom.looseness * np.clip((0.25 - level) / 0.4, 0.1, 1)
+    normals = vertex_normals(hung, faces) * np.array([1, 1, 0.1], np.float32)  # width, not length
+    off = 0.008 + outfit.bottom.looseness * np.clip((0.25 - level) / 0.4, 0.1, 1)
     if outfit.bottom.kind in ("trousers", "shorts"):
-        off = off + 0.12 * outfit.bottom.flare * np.clip(-level / 0.7, 0, 1) ** 2
+        off = off + 0.07 * outfit.bottom.flare * np.clip(-level / 0.7, 0, 1) ** 2
     return shirt, hung + normals * off[:, None]
 
 
 def neckline_field(points: FloatArray, outfit: Outfit) -> FloatArray:
     """Return how far canonical points (N, 3) lie below the neckline; far from the neck always positive."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
-    level = 0.722 + 0.30 * (y + 0.03) - outfit.top.neckline * (y < 0) + 4 * np.clip(x - 0.02, 0, 1) ** 1.5
+    level = 0.722 + 0.30 * (y + 0.03) - outfit.top.neckline * (y < 0) + 9 * np.clip(x - 0.03, 0, 1) ** 1.5
     if outfit.top.v_neck:
         level = level - 0.05 * np.clip(1 - x / 0.05, 0, 1) * (y < 0)
     return np.asarray(level - z)
@@ -116,7 +117,7 @@ def cut_field(figure: Figure, canonical: FloatArray, identity: Identity, outfit:
     top, bottom = figure.vertices_of(Layer.TOP), figure.vertices_of(Layer.BOTTOM)
     position = figure.arm_position
     on_arm = position[top] > -1
-    trunk = np.minimum(neckline_field(canonical[top], outfit), canonical[top, 2] - 0.48)
+    trunk = np.minimum(neckline_field(canonical[top], outfit) + NECK_MARGIN, canonical[top, 2] - 0.503)
     keep[top] = np.where(on_arm, (outfit.top.sleeve_end - position[top]) * 0.2, trunk)
     level = canonical[bottom, 2]
     hips = np.minimum(level - outfit.bottom.hem_level, WAIST_LEVEL - level)
@@ -160,12 +161,13 @@ def visible_faces(figure: Figure, canonical: FloatArray, identity: Identity, out
     return ~hidden
 
 
-def tube_levels(outfit: Outfit) -> dict[Layer, FloatArray]:
+def tube_levels(body: RestBody, outfit: Outfit) -> dict[Layer, FloatArray]:
     """Return the canonical levels of the rings of the top tube and of the skirt."""
     skirt_hem = outfit.bottom.hem_level if outfit.bottom.kind == "skirt" else SKIRT_TOP - 0.1
+    ends = {Layer.TOP_TUBE: (TUBE_TOP, outfit.top.hem_level, TUBE_RINGS), Layer.SKIRT: (SKIRT_TOP, skirt_hem, SKIRT_RINGS)}
     return {
-        Layer.TOP_TUBE: np.linspace(TUBE_TOP, outfit.top.hem_level, TUBE_RINGS),
-        Layer.SKIRT: np.linspace(SKIRT_TOP, skirt_hem, SKIRT_RINGS),
+        layer: body.level_at(np.linspace(body.height_of(top), body.height_of(hem), rings))
+        for layer, (top, hem, rings) in ends.items()
     }
 
 
@@ -185,7 +187,7 @@ def dress(
 ) -> Dressed:
     """Put an outfit on a resting body."""
     canonical = figure.canonical.copy()
-    for layer, levels in tube_levels(outfit).items():
+    for layer, levels in tube_levels(body, outfit).items():
         canonical[figure.vertices_of(layer)] = tube_canonical(levels, NUM_DIRECTIONS)
     rest = np.zeros((figure.num_skinned, 3), np.float32)
     rest[figure.skin_and_eyes] = accessories.skin_with_hair(figure, body, canonical, identity, outfit)
@@ -205,8 +207,9 @@ def dress(
         * np.clip((0.62 - canonical[:, 2]) / 0.09, 0, 1)
         * np.clip(1 - arm / 0.3, 0, 1)
     )
-    join = join * (canonical[:, 2] > 0.42)
-    of_trunk = (figure.vertex_layer == Layer.TOP) & (arm < 0.15) & (np.abs(canonical[:, 2] - 0.4) < 0.22)
+    beside = np.abs(canonical[:, 0])
+    join = join * (canonical[:, 2] > 0.42) * np.clip((0.21 - beside) / 0.05, 0, 1)
+    of_trunk = (figure.vertex_layer == Layer.TOP) & (arm < 0.15) & (beside < 0.19) & (np.abs(canonical[:, 2] - 0.4) < 0.2)
     lowest = min(outfit.top.hem_level, outfit.bottom.hem_level if outfit.bottom.kind == "skirt" else 1) - 0.06
     of_hips = (
         (figure.vertex_layer == Layer.BOTTOM) & (arm < 0.15) & (canonical[:, 2] > lowest) & (canonical[:, 2] < 0.27)
