@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
+import ray
+
+TRAIN = Path(ray.__file__).parent / "train" / "v2" / "_internal" / "execution"
 CHATTERING_LOGGERS = (
     "ray.train.v2._internal.execution.controller.placement_group_cleaner",  # asks a dashboard every second
-    "ray.train.v2._internal.execution.context",  # a line per report and worker
+    str(TRAIN / "context.py"),  # a line per report and worker; Ray Train names this logger after the file
 )
 
 
