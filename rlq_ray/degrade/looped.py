@@ -29,7 +29,7 @@ def filter_separable(image_BCHW: Tensor, taps_y_BK: Tensor, taps_x_BK: Tensor) -
     """Correlate each image with its own taps along x, then y; borders are reflected without repeating the edge."""
     out_BCHW = torch.empty_like(image_BCHW)
     for i in range(len(image_BCHW)):
-        blurred = _add_shifted(_as_1CHW_float(image_BCHW, i), taps_x_BK[i][None, :])
+        blurred = _add_shifted(image_BCHW[i], taps_x_BK[i][None, :])
         _store(out_BCHW, i, _add_shifted(blurred, taps_y_BK[i][:, None]))
     return out_BCHW
 
@@ -38,31 +38,28 @@ def filter_dense(image_BCHW: Tensor, kernel_BKK: Tensor) -> Tensor:
     """Correlate each image with its own kernel; borders are reflected without repeating the edge."""
     out_BCHW = torch.empty_like(image_BCHW)
     for i in range(len(image_BCHW)):
-        _store(out_BCHW, i, _add_shifted(_as_1CHW_float(image_BCHW, i), kernel_BKK[i]))
+        _store(out_BCHW, i, _add_shifted(image_BCHW[i], kernel_BKK[i]))
     return out_BCHW
 
 
-def _as_1CHW_float(image_BCHW: Tensor, i: int) -> Tensor:
-    # Interleaved channels make the rows, over which torch vectorises, C times longer.
-    return image_BCHW[i : i + 1].to(torch.float32, memory_format=torch.channels_last)
+def _store(out_BCHW: Tensor, i: int, image_CHW: Tensor) -> None:
+    out_BCHW[i] = image_CHW.round_().clamp_(0, 255)
 
 
-def _store(out_BCHW: Tensor, i: int, image_1CHW: Tensor) -> None:
-    out_BCHW[i : i + 1] = image_1CHW.round_().clamp_(0, 255)
-
-
-def _add_shifted(image_1CHW: Tensor, kernel_KK: Tensor) -> Tensor:
+def _add_shifted(image_CHW: Tensor, kernel_KK: Tensor) -> Tensor:
     """Correlate one image, by adding a shifted copy of it for every tap that counts."""
-    height, width = image_1CHW.shape[2:]
+    channels, height, width = image_CHW.shape
     centre_y, centre_x = kernel_KK.shape[0] // 2, kernel_KK.shape[1] // 2
-    taps = (kernel_KK.abs() > NEGLIGIBLE).nonzero()
+    taps = (kernel_KK > NEGLIGIBLE).nonzero()
     weights = kernel_KK[taps[:, 0], taps[:, 1]].tolist()
     offsets = [(y - centre_y, x - centre_x) for y, x in taps.tolist()]
     radius_y, radius_x = max(abs(y) for y, _ in offsets), max(abs(x) for _, x in offsets)
-    padded = F.pad(image_1CHW, (radius_x, radius_x, radius_y, radius_y), mode="reflect")
-    rows = padded.permute(0, 2, 3, 1)[0]
-    total_HWC = torch.zeros(height, width, rows.shape[2])
+    padded = F.pad(image_CHW.float().contiguous()[None], (radius_x, radius_x, radius_y, radius_y), mode="reflect")
+    # Shifting the padded image as one line of numbers adds some that nobody reads, yet is faster than row by row.
+    line = padded.view(-1)
+    row, plane = padded.stride(2), padded.stride(1)
+    total = torch.zeros(len(line) - 2 * radius_y * row - 2 * radius_x)
     for (y, x), weight in zip(offsets, weights, strict=True):
-        top, left = radius_y + y, radius_x + x
-        total_HWC.add_(rows[top : top + height, left : left + width], alpha=weight)
-    return total_HWC.permute(2, 0, 1)[None]
+        start = (radius_y + y) * row + radius_x + x
+        total.add_(line[start : start + len(total)], alpha=weight)
+    return total.as_strided((channels, height, width), (plane, row, 1))
