@@ -86,6 +86,7 @@ def results_chart(
         axes.set_xticks(range(len(qualities)), [f"{quality_name(q)} queries" for q in qualities])
         axes.set_xlim(-0.55, len(qualities) - 0.45)
         axes.margins(y=0.12)
+        axes.set_ylim(bottom=0)
         if chance and (protocol, metric) in chance:
             axes.axhline(chance[protocol, metric], color=VERMILION, linewidth=1.3, linestyle=(0, (2, 1.5)))
         if column == 0:

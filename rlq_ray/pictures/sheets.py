@@ -83,10 +83,10 @@ def annotated(
         pen = ImageDraw.Draw(canvas)
         points = [(scale * float(x), scale * float(y)) for x, y, _ in joints_J3]
         seen = joints_J3[:, 2] > 0
-        bold = max(2, round(height * scale / 130))
+        bold = max(2, round(height * scale / 110))
         for a, b in _BONES:
             if seen[a] and seen[b]:
-                pen.line((*points[a], *points[b]), fill=PAPER, width=2 * bold)
+                pen.line((*points[a], *points[b]), fill=PAPER, width=round(1.5 * bold))
                 pen.line((*points[a], *points[b]), fill=GREEN, width=bold)
         for (x, y), visible in zip(points, seen, strict=True):
             if visible:

@@ -115,7 +115,8 @@ def _row_heights(rows: Sequence[Row], layout: Layout) -> list[int]:
     heights = []
     for row in rows:
         lines = max((t.caption.count("\n") + 1 for t in row.tiles if t is not None and t.caption), default=0)
-        heights.append(layout.tile_height + 8 + lines * _CAPTION_STEP + 2 * _GAP + (2 * _GAP if row.ruled else 0))
+        below = 8 + lines * _CAPTION_STEP + 2 * _GAP if lines else _GAP
+        heights.append(layout.tile_height + below + (2 * _GAP if row.ruled else 0))
     return heights
 
 

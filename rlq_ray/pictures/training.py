@@ -35,42 +35,39 @@ Series = tuple[npt.ArrayLike, npt.ArrayLike]
 
 _PHASE_COLOURS = (BLUE, GREEN, PURPLE, ORANGE)
 _PANELS_PER_ROW = 4
+_RATE = "learning rate"
 
 
 def smoothed(values: npt.ArrayLike, share: float = 0.06) -> npt.NDArray[np.float64]:
-    """Average over a centred window of `share` of the values, narrower at the ends; gaps (NaN) are skipped."""
+    """Average over a centred window of `share` of the values, cut off at the ends; gaps (NaN) stay gaps."""
     series = np.asarray(values, dtype=np.float64)
-    half = max(1, round(share * series.size / 2))
-    if series.size < 8:
-        return series
+    half = round(share * series.size / 2)
     known = np.isfinite(series)
     total = np.concatenate([[0.0], np.cumsum(np.where(known, series, 0))])
     count = np.concatenate([[0], np.cumsum(known)])
     place = np.arange(series.size)
-    reach = np.minimum(half, np.minimum(place, series.size - 1 - place))
-    low, high = place - reach, place + reach + 1
-    with np.errstate(invalid="ignore"):
-        return (total[high] - total[low]) / np.where(count[high] > count[low], count[high] - count[low], np.nan)
+    low, high = np.maximum(place - half, 0), np.minimum(place + half + 1, series.size)
+    return np.where(known, total[high] - total[low], np.nan) / np.maximum(count[high] - count[low], 1)
 
 
 def _loss_panel(axes: Axes, term: str, series: Series, colour: str) -> None:
     steps, values = np.asarray(series[0]), np.asarray(series[1], dtype=np.float64)
+    strong = smoothed(values)
     axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-    axes.plot(steps, smoothed(values), color=colour, linewidth=1.8)
+    axes.plot(steps, strong, color=colour, linewidth=1.8)
     quiet(axes, term.replace("_", " "))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    finite = values[np.isfinite(values)]
+    finite = strong[np.isfinite(strong)]
     if finite.size:
-        axes.annotate(
-            f"{finite[-max(1, finite.size // 50) :].mean():.3g}",
-            (1, 1.02),
-            xycoords="axes fraction",
-            ha="right",
-            va="bottom",
-            size=8,
-            color=MUTED,
-        )
+        axes.set_title(f"{finite[-1]:.3g}", loc="right", size=8, color=MUTED)
+
+
+def _rate_panel(axes: Axes, series: Series) -> None:
+    axes.plot(*series, color=SLATE, linewidth=1.8)
+    quiet(axes)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
 def loss_curves(
@@ -87,22 +84,22 @@ def loss_curves(
     if not sections:
         raise ValueError("the history holds no loss term: train at least one step")
     if learning_rate is not None:
-        sections.append(("Learning rate", {"": learning_rate}))
+        sections.append((_RATE, {_RATE: learning_rate}))
     rows = [math.ceil(len(terms) / _PANELS_PER_ROW) for _, terms in sections]
-    figure = new_figure(
-        11, 0.6 + 1.75 * sum(rows) + 0.35 * len(rows), title, "per optimiser step; the strong line is smoothed"
-    )
+    subtitle = "per optimiser step; the strong line is smoothed, the number is where it ends"
+    figure = new_figure(11, 0.6 + 1.75 * sum(rows) + 0.35 * len(rows), title, subtitle)
     parts = np.atleast_1d(np.asarray(figure.subfigures(len(sections), 1, height_ratios=[r + 0.2 for r in rows])))
     for place, ((phase, terms), part, count) in enumerate(zip(sections, parts, rows, strict=True)):
         part.set_facecolor("none")
         part.suptitle(phase, x=0.01, ha="left", size=10.5, color=INK, weight="bold")
         panels = part.subplots(count, _PANELS_PER_ROW, squeeze=False).ravel()
-        last = phase == "Learning rate" and learning_rate is not None
-        colour = SLATE if last else _PHASE_COLOURS[place % len(_PHASE_COLOURS)]
         for axes, (term, series) in zip(panels, terms.items(), strict=False):
-            _loss_panel(axes, term, series, colour)
+            if term == _RATE:
+                _rate_panel(axes, series)
+            else:
+                _loss_panel(axes, term, series, _PHASE_COLOURS[place % len(_PHASE_COLOURS)])
         for axes in panels[len(terms) :]:
-            axes.set_visible(False)
+            axes.axis("off")
     return figure
 
 
@@ -128,6 +125,7 @@ def evaluation_curves(
         axes.plot(epochs, values, color=colour, linestyle=quality_line(quality), marker="o", markersize=3.5)
     for (row, column), axes in np.ndenumerate(panels):
         quiet(axes, protocol_name(protocols[column]) if row == 0 else "", percent=True)
+        axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if best_epoch is not None:
             axes.axvline(best_epoch, color=SLATE, linewidth=1, linestyle=":")
