@@ -1,7 +1,7 @@
 """Images and their labels: from a user's folder to shards, and from shards to batches."""
 
 from rlq_ray.data.index import Index
-from rlq_ray.data.ingest import IngestPlan, SideFiles, finish_ingest, ingest, plan_ingest
+from rlq_ray.data.ingestion import IngestPlan, SideFiles, finish_ingest, ingest, plan_ingest
 from rlq_ray.data.layouts import LAYOUTS
 from rlq_ray.data.loader import BatchLoader, ExternalLoader, TargetLoader, iterate_rows
 from rlq_ray.data.manifest import Manifest, read_manifest

@@ -28,7 +28,9 @@ def test_unknown_layout_and_missing_root_are_refused(tmp_path):
 def test_ltcc_parses_the_name_below_a_folder_that_looks_like_a_camera(tmp_path):
     root = tmp_path / "re_cc" / "012_3_c9_000001"
     base = root / "LTCC_ReID"
-    touch(base, "train/000_2_c8_001135.png", "train/Thumbs.db", "query/094_1_c12_000002.png", "test/094_2_c1_000003.png")
+    touch(
+        base, "train/000_2_c8_001135.png", "train/Thumbs.db", "query/094_1_c12_000002.png", "test/094_2_c1_000003.png"
+    )
     expected = [
         ("train/000_2_c8_001135.png", "train", "000", "000_2", 7),
         ("query/094_1_c12_000002.png", "query", "094", "094_1", 11),
@@ -76,9 +78,7 @@ def test_generic_csv_and_parquet_agree(tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "set.csv").write_text("\n".join(",".join(map(str, row)) for row in (columns, *rows)))
     (tmp_path / "p").mkdir()
-    pq.write_table(
-        pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True))), tmp_path / "p" / "set.parquet"
-    )
+    pq.write_table(pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True))), tmp_path / "p" / "set.parquet")
     read = [
         [(i.source, i.split, i.identity, i.camera, i.clothes, i.gender, i.pose) for i in read_layout("generic", root)]
         for root in (tmp_path / "c", tmp_path / "p" / "set.parquet")

@@ -99,10 +99,12 @@ def plan_ingest(
     name: str,
     licence: str | None = None,
     side_files: SideFiles | None = None,
+    shard_rows: int = MAX_SHARD_ROWS,
 ) -> IngestPlan:
     """List the images, join the side files and cut the rows into shards; writes nothing.
 
-    Rows are sorted by split, identity, clothes, camera, source.
+    Rows are sorted by split, identity, clothes, camera, source. A shard holds at most `shard_rows` images, or fewer if
+    they are large.
 
     Raises:
         DataError: a name or side file that cannot be used.
@@ -125,7 +127,7 @@ def plan_ingest(
         licence=licence,
         pose=clusters,
         join_rates=JoinRates(gender=gender_rate, pose=pose_rate, masks=masks_rate),
-        jobs=tuple(ShardJob(number, target, rows) for number, rows in enumerate(_cut(planned))),
+        jobs=tuple(ShardJob(number, target, rows) for number, rows in enumerate(_cut(planned, shard_rows))),
     )
 
 
@@ -270,7 +272,7 @@ def _stored_size(file: Path) -> tuple[int, int]:
         raise DataError(f"cannot decode {file} ({error}): replace or remove the file") from error
 
 
-def _cut(rows: Sequence[PlannedImage]) -> list[tuple[PlannedImage, ...]]:
+def _cut(rows: Sequence[PlannedImage], shard_rows: int) -> list[tuple[PlannedImage, ...]]:
     shards: list[tuple[PlannedImage, ...]] = []
     current: list[PlannedImage] = []
     size = 0
@@ -279,7 +281,7 @@ def _cut(rows: Sequence[PlannedImage]) -> list[tuple[PlannedImage, ...]]:
             row_bytes = row.image.file.stat().st_size
         except OSError as error:
             raise DataError(f"cannot read {row.image.file} ({error.strerror}): check that it exists") from error
-        if current and (len(current) == MAX_SHARD_ROWS or size + row_bytes > MAX_SHARD_BYTES):
+        if current and (len(current) == shard_rows or size + row_bytes > MAX_SHARD_BYTES):
             shards.append(tuple(current))
             current, size = [], 0
         current.append(row)
