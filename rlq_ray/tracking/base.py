@@ -93,6 +93,10 @@ class Tracker(Protocol):
         """Write what is outstanding within a bound, end the run, and return how many writings were lost."""
         ...
 
+    def detach(self) -> int:
+        """Do the same, but leave the run open for another process that goes on with it."""
+        ...
+
 
 class NullTracker:
     """A tracker that writes nothing."""
@@ -129,5 +133,9 @@ class NullTracker:
         return ""
 
     def finish(self, status: RunStatus) -> int:  # noqa: ARG002
+        """Lose nothing."""
+        return 0
+
+    def detach(self) -> int:
         """Lose nothing."""
         return 0

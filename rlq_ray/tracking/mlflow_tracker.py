@@ -314,6 +314,10 @@ class MlflowTracker:
     def finish(self, status: RunStatus) -> int:
         """Write what is outstanding within the bound, end the run, and return how many writings were lost."""
         self._writer.put_job(lambda: self._client.set_terminated(self.run_id, status))
+        return self.detach()
+
+    def detach(self) -> int:
+        """Write what is outstanding within the bound, leave the run open, and return how many writings were lost."""
         return self._writer.close(self._flush_timeout_s)
 
     def _put_bytes(self, name: str, content: bytes) -> None:
