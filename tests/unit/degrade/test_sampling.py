@@ -37,6 +37,9 @@ def test_draws_every_value_of_every_range_in_its_share(how) -> None:
     assert (counts - 20_000 / 12).abs().max() < 5 * (20_000 / 12) ** 0.5
     columns = torch.stack([getattr(drawn, f.name).double() for f in fields(drawn)])
     assert (torch.corrcoef(columns) - torch.eye(6)).abs().max() < 0.035
+    # Nor to a parameter of the next image.
+    beside_the_next = torch.corrcoef(torch.cat([columns[:, :-1], columns[:, 1:]]))[:6, 6:]
+    assert beside_the_next.abs().max() < 0.035
 
 
 @pytest.mark.parametrize(
