@@ -1,0 +1,74 @@
+"""Render people into a folder in the LTCC layout, in parallel Ray tasks."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import ray
+
+from pipelines.console import counting
+from rlq_ray.distributed.tasks import map_on_cluster
+from rlq_ray.errors import UsageError
+from rlq_ray.people import PRESETS, Preset
+from rlq_ray.people.dataset import MARKER, PartSummary, finish, write_part
+from rlq_ray.people.identity import Population
+
+PARTS_PER_CPU = 4
+"""So that a slow part does not leave the other CPUs idle for long."""
+
+
+def render_people(out: Path, preset_name: str, *, population: Population = "target", seed: int = 0) -> None:
+    """Render a data set, or keep it if the same one is there already.
+
+    Raises:
+        UsageError: no such preset, or the folder holds something else.
+    """
+    preset = preset_named(preset_name)
+    found = _marker(out)
+    if found and (found["preset"], found["population"], found["seed"]) == (_plain(preset), population, seed):
+        return
+    if out.exists() and any(out.iterdir()):
+        if found or not (out / "LTCC_ReID").exists():
+            raise UsageError(f"{out} holds another data set or other files: give another --out, or delete it")
+        shutil.rmtree(out)  # a rendering of ours that was cut off
+    num_parts = max(1, int(ray.cluster_resources().get("CPU", 1))) * PARTS_PER_CPU
+    write = functools.partial(
+        _write_part, root=str(out.absolute()), preset=preset, population=population, seed=seed, num_parts=num_parts
+    )
+    with counting(f"rendering the {population} set", num_parts) as advance:
+        finish(str(out), preset, map_on_cluster(write, range(num_parts), advance=advance))
+
+
+def preset_named(name: str) -> Preset:
+    """Look up a preset.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"there is no preset '{name}': choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def _write_part(
+    part: int, *, root: str, preset: Preset, population: Population, seed: int, num_parts: int
+) -> PartSummary:
+    return write_part(root, preset, population=population, seed=seed, part=part, num_parts=num_parts)
+
+
+def _marker(out: Path) -> dict[str, object] | None:
+    try:
+        marker: dict[str, object] = json.loads((out / MARKER).read_text())
+    except (OSError, ValueError):
+        return None
+    return marker
+
+
+def _plain(preset: Preset) -> dict[str, object]:
+    """Say what the preset says once it has been through JSON."""
+    values: dict[str, object] = json.loads(json.dumps(asdict(preset)))
+    return values

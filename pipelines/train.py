@@ -1,0 +1,123 @@
+"""One training: checked before a worker is asked for, written down, and its model kept for use elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.console import training
+from pipelines.places import EXPERIMENT, Places
+from pipelines.tracked import TrackedRun, log_set_up, tracked_run
+from rlq_ray.config.load import load_recipe, to_dict
+from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.data import Manifest, read_manifest
+from rlq_ray.distributed.driver import Tracking, launch
+from rlq_ray.distributed.runs import RunEntry, claim_name
+from rlq_ray.errors import CheckpointError, DataError, UsageError
+from rlq_ray.storage import locate
+from rlq_ray.train.checkpoint import read_card, read_network
+from rlq_ray.train.export import InferenceModel
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def recipe_path(name: str) -> Path:
+    """Find a recipe by its name among those that are shipped, or by its path.
+
+    Raises:
+        UsageError: there is none.
+    """
+    shipped = RECIPES / f"{name}.toml"
+    if shipped.exists():
+        return shipped
+    if Path(name).suffix == ".toml" and Path(name).exists():
+        return Path(name)
+    known = ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
+    raise UsageError(f"there is no recipe '{name}': give the path of a .toml file, or one of {known}")
+
+
+def read_experiment(recipe: str, overrides: list[str]) -> ExperimentConfig:
+    """Read a recipe with its overrides."""
+    return load_recipe(recipe_path(recipe), overrides)
+
+
+def train(
+    config: ExperimentConfig,
+    places: Places,
+    *,
+    name: str,
+    resume: bool = False,
+    experiment: str = EXPERIMENT,
+    parent_run_id: str | None = None,
+) -> RunEntry:
+    """Train to the end on the connected Ray cluster, write the run down, and return its entry.
+
+    Raises:
+        UsageError, DataError, CheckpointError: the configuration, or what it names, cannot be used; nothing was begun.
+        TrainingError: the training failed.
+    """
+    data_hashes = {role: manifest.content_hash for role, manifest in preflight(config).items()}
+    entry = claim_name(places.store, name, to_dict(config), resume=resume)
+    with tracked_run(
+        places.tracking_uri,
+        experiment,
+        name,
+        parent_run_id=parent_run_id,
+        run_id=entry.mlflow_run_id,
+        tags={"rlq.kind": "training", "rlq.recipe": config.name},
+    ) as run:
+        if entry.mlflow_run_id is None:
+            log_set_up(run.tracker, config, data_hashes)
+        with training(name) as show:
+            entry = launch(
+                config,
+                entry=entry,
+                store=places.store,
+                tracking=Tracking(places.tracking_uri, run.run_id),
+                show=show,
+            )
+        _keep_model(run, config, entry)
+    return entry
+
+
+def preflight(config: ExperimentConfig) -> dict[str, Manifest]:
+    """Check what a configuration names, before a worker is asked for; return the manifests by role.
+
+    Raises:
+        DataError, CheckpointError: a data set or teacher is missing, or lacks what the model needs.
+    """
+    manifests = {"target": read_manifest(locate(config.data.target))}
+    if config.model.pose_branch and manifests["target"].pose is None:
+        raise DataError(
+            f"model.pose_branch is on, but {config.data.target} has no pose clusters: "
+            "ingest it with --keypoints or --poses, or set model.pose_branch=false"
+        )
+    if config.model.gender_head and manifests["target"].join_rates.gender is None:
+        raise DataError(
+            f"model.gender_head is on, but {config.data.target} has no genders: "
+            "ingest it with --gender, or set model.gender_head=false"
+        )
+    if config.schedule.tad_steps:
+        assert config.data.external is not None
+        assert config.teacher is not None
+        manifests["external"] = read_manifest(locate(config.data.external))
+        taught = read_card(locate(config.teacher)).config.model
+        for field in ("backbone", "narrow_width", "input_height", "input_width"):
+            theirs, ours = getattr(taught, field), getattr(config.model, field)
+            if theirs != ours and not (field == "narrow_width" and config.model.backbone != "narrow"):
+                raise CheckpointError(
+                    f"the teacher {config.teacher} has model.{field}={theirs}, the student {ours}: "
+                    "take the same, or another teacher"
+                )
+    return manifests
+
+
+def _keep_model(run: TrackedRun, config: ExperimentConfig, entry: RunEntry) -> None:
+    assert entry.checkpoint is not None
+    network, card = read_network(locate(entry.checkpoint))
+    shape = (2, 3, config.model.input_height, config.model.input_width)
+    run.tracker.log_model(config.name, InferenceModel(network).eval(), np.full(shape, 0.5, np.float32), step=card.step)
+    run.tracker.log_metrics({f"best/{key}": value for key, value in entry.metrics.items()}, step=card.epoch)
+    run.tracker.set_tags({"rlq.checkpoint": entry.checkpoint, "rlq.best_epoch": str(entry.epoch)})
