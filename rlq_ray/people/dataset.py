@@ -88,9 +88,9 @@ def identity_count(preset: Preset) -> int:
 def plan_shots(preset: Preset, *, population: Population, seed: int, identity: int) -> list[Shot]:
     """Return the images of one identity.
 
-    All cameras of one identity differ between its outfits, so each query keeps clothes-changing matches from other cameras.
-    Of a test identity's frames in one camera the first is a query, the others gallery; with a single frame the first camera
-    of each outfit is query and the others gallery.
+    All cameras of one identity differ between its outfits, so each query keeps clothes-changing matches from other
+    cameras. Of a test identity's frames in one camera the first is a query, the others gallery; with a single frame the
+    first camera of each outfit is query and the others gallery.
     """
     rng = np.random.default_rng([seed, POPULATION_STREAMS[population], 6, identity])
     cameras = rng.permutation(preset.cameras)[: preset.outfits * preset.cameras_per_outfit]

@@ -24,14 +24,15 @@ COSINE = np.cos(2 * np.pi * np.arange(NUM_DIRECTIONS) / NUM_DIRECTIONS)
 def ring_supports(points: FloatArray, top: float, bottom: float, num_rings: int) -> FloatArray:
     """Return support values (rings, directions) of points (N, 3) binned by height between `top` and `bottom`.
 
-    Direction k points to angle 2πk / NUM_DIRECTIONS, angle 0 being −y (the front) and π/2 being +x. A point counts for the
-    two rings around it, so that sparse points leave no gaps; rings without any points are filled from above, else below.
+    Direction k points to angle 2πk / NUM_DIRECTIONS, angle 0 being −y (the front) and π/2 being +x. A point counts
+    for the two rings around it, so that sparse points leave no gaps; rings without points are filled from above, else
+    from below.
     """
     supports = np.full((num_rings, NUM_DIRECTIONS), NOTHING)
     step = (top - bottom) / (num_rings - 1)
     for i in range(points.shape[0]):
         place = (top - points[i, 2]) / step
-        first = int(math.floor(place))
+        first = math.floor(place)
         for ring in (first, first + 1):
             if ring < 0 or ring >= num_rings:
                 continue
@@ -100,12 +101,12 @@ def tube_vertices(centres: FloatArray, radii: FloatArray, heights: FloatArray) -
 @njit(cache=True)
 def radius_at(centres: FloatArray, radii: FloatArray, place: float, x: float, y: float) -> tuple[float, float, float]:
     """Return centre x, centre y and outline radius at a fractional ring `place`, in the direction of a point (x, y)."""
-    first = min(max(int(math.floor(place)), 0), radii.shape[0] - 2)
+    first = min(max((math.floor(place)), 0), radii.shape[0] - 2)
     mix = min(max(place - first, 0.0), 1.0)
     cx = (1 - mix) * centres[first, 0] + mix * centres[first + 1, 0]
     cy = (1 - mix) * centres[first, 1] + mix * centres[first + 1, 1]
     turn = math.atan2(x - cx, -(y - cy)) / (2 * math.pi) * NUM_DIRECTIONS
-    k = int(math.floor(turn))
+    k = math.floor(turn)
     side = turn - k
     k0, k1 = k % NUM_DIRECTIONS, (k + 1) % NUM_DIRECTIONS
     upper = (1 - side) * radii[first, k0] + side * radii[first, k1]

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from rlq_ray.people.body import BodyModel, FloatArray
+from rlq_ray.people.body import BodyModel, FloatArray, IntArray
 
 Population = Literal["target", "external"]
 HairStyle = Literal["bald", "cropped", "short", "bob", "long", "bun", "ponytail"]
@@ -24,7 +24,8 @@ HAIR_SRGB = np.array([
     [0.78, 0.64, 0.42], [0.48, 0.20, 0.10], [0.55, 0.54, 0.53], [0.80, 0.79, 0.77],
 ])  # fmt: skip
 SKIN_SRGB = np.array([
-    [0.91, 0.75, 0.65], [0.87, 0.69, 0.57], [0.80, 0.61, 0.48], [0.71, 0.51, 0.37], [0.57, 0.39, 0.28], [0.43, 0.29, 0.21],
+    [0.91, 0.75, 0.65], [0.87, 0.69, 0.57], [0.80, 0.61, 0.48], [0.71, 0.51, 0.37], [0.57, 0.39, 0.28],
+    [0.43, 0.29, 0.21],
 ])  # fmt: skip
 HAIR_STYLES: tuple[HairStyle, ...] = ("bald", "cropped", "short", "bob", "long", "bun", "ponytail")
 STYLE_SHARE_FEMALE = (0.01, 0.04, 0.13, 0.22, 0.30, 0.14, 0.16)
@@ -66,7 +67,7 @@ def to_linear(srgb: FloatArray) -> FloatArray:
     return np.clip(srgb, 0, 1) ** 2.2
 
 
-def population_rows(body: BodyModel, population: Population, seed: int) -> FloatArray:
+def population_rows(body: BodyModel, population: Population, seed: int) -> IntArray:
     """Return the body rows of a population in its drawing order; target and external share none at one seed."""
     order = np.random.default_rng([seed, 0]).permutation(body.num_bodies)
     half = body.num_bodies // 2

@@ -18,16 +18,15 @@ CLOTHED = np.array([False] * 5 + [True] * 12)
 
 
 def joint_scores(
-    model: BodyModel, dressed: Dressed, view: View, depth: FloatArray, rotations: FloatArray, shifts: FloatArray
+    model: BodyModel, dressed: Dressed, view: View, depth: FloatArray, bones: tuple[FloatArray, FloatArray]
 ) -> FloatArray:
     """Return x, y in supersampled pixels and score (17, 3); outside the picture counts as hidden.
 
-    Joints are regressed from the naked body, so that cloth does not move them; the depth (H, W) decides what hides them.
+    Joints are regressed from the naked body, so that cloth does not move them; the depth (H, W) decides what hides
+    them. `bones` are the rotations and shifts that posed the body.
     """
     used = model.joint_vertices.reshape(-1)
-    posed = skin_vertices(
-        dressed.body.vertices[used], model.skin_weights[used], model.skin_bones[used], rotations, shifts
-    )
+    posed = skin_vertices(dressed.body.vertices[used], model.skin_weights[used], model.skin_bones[used], *bones)
     weights = model.joint_weights / model.joint_weights.sum(1, keepdims=True)
     joints = np.einsum("jk,jkc->jc", weights, posed.reshape(*model.joint_vertices.shape, 3))
     seen = view.project(joints)

@@ -119,7 +119,7 @@ def hang_skirt(dressed: Dressed, points: FloatArray, ripple: float) -> Tube:
     top, hem = (float(dressed.body.height_of(level)) for level in (SKIRT_TOP, bottom.hem_level))
     heights = np.linspace(top, hem, SKIRT_RINGS)
     supports = ring_supports(points, top, hem, SKIRT_RINGS)
-    supports = hang(supports, (0.03 + 0.4 * bottom.clinging) * (top - hem) / (SKIRT_RINGS - 1))
+    supports = hang(supports, (0.02 + 0.12 * bottom.clinging) * (top - hem) / (SKIRT_RINGS - 1))
     drop = (top - heights)[:, None]
     supports = supports + 0.005 + bottom.looseness * np.clip(drop / 0.2, 0, 1) + 0.45 * bottom.flare * drop
     return _rippled(supports, heights, drop, 0.02 + 0.10 * bottom.flare, ripple)

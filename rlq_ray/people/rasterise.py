@@ -37,7 +37,7 @@ def skin_vertices(
 @njit(cache=True)
 def vertex_normals(vertices: FloatArray, faces: IntArray) -> FloatArray:
     """Return unit normals (V, 3), weighted by the area of the faces around a vertex; zero where there is none."""
-    normals = np.zeros(vertices.shape, np.float32)
+    normals = np.zeros((vertices.shape[0], 3), np.float32)
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
@@ -86,6 +86,8 @@ def rasterise(
         points: (V, 3) x and y in pixels, depth in metres.
         faces: (F, 3) vertex indices.
         keep: (V,) a field whose interpolated value must not be negative for a pixel to be drawn: cuts cloth to length.
+        height: of the picture in pixels.
+        width: of the picture in pixels.
 
     Returns:
         Depth (H, W), index of the nearest face or −1 (H, W), its first two barycentric weights (H, W, 2).
@@ -96,8 +98,8 @@ def rasterise(
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
-        x0, x1 = max(0, int(math.ceil(min(ax, bx, cx) - 0.5))), min(width - 1, int(math.floor(max(ax, bx, cx) - 0.5)))
-        y0, y1 = max(0, int(math.ceil(min(ay, by, cy) - 0.5))), min(height - 1, int(math.floor(max(ay, by, cy) - 0.5)))
+        x0, x1 = max(0, (math.ceil(min(ax, bx, cx) - 0.5))), min(width - 1, (math.floor(max(ax, bx, cx) - 0.5)))
+        y0, y1 = max(0, (math.ceil(min(ay, by, cy) - 0.5))), min(height - 1, (math.floor(max(ay, by, cy) - 0.5)))
         area = (by - cy) * (ax - cx) + (cx - bx) * (ay - cy)
         if x1 < x0 or y1 < y0 or abs(area) < 1e-9:
             continue

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from rlq_ray.people.body import FloatArray, RestBody, load_body
+from rlq_ray.people.body import FloatArray, IntArray, RestBody, load_body
 from rlq_ray.people.camera import Camera, View, draw_camera, draw_heading, draw_view
 from rlq_ray.people.figure import Layer, load_figure
 from rlq_ray.people.identity import POPULATION_STREAMS, Identity, Population, draw_identity
@@ -25,6 +25,8 @@ from rlq_ray.people.tailoring import Dressed, dress, smooth_cloth
 from rlq_ray.people.wardrobe import draw_outfit
 
 DISPLAY_GAMMA = 2.2
+HEADING_STREAM, FRAME_STREAM = 4, 5  # apart from the streams of identities, outfits and cameras
+HEADING_JITTER_RAD = 0.15
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,19 @@ class Frame:
     gender: int
 
 
+@dataclass(frozen=True)
+class _Moment:
+    """A dressed person at one instant, and how the camera sees them."""
+
+    dressed: Dressed
+    posed: FloatArray
+    rotations: FloatArray
+    shifts: FloatArray
+    heading: float
+    ripple: float
+    view: View
+
+
 class Studio:
     """Renders one population of one preset and seed; remembers what its frames share."""
 
@@ -55,6 +70,31 @@ class Studio:
         self._person = lru_cache(maxsize=2)(self._make_person)
         self._dressed = lru_cache(maxsize=4)(self._make_dressed)
         self._camera = lru_cache(maxsize=preset.cameras)(self._make_camera)
+
+    def render(self, identity: int, outfit: int, camera: int, frame: int) -> Frame:
+        """Render one frame."""
+        seen_by = self._camera(camera)
+        rng = self._rng(FRAME_STREAM, identity, outfit, camera, frame)
+        moment = self._draw_moment(identity, outfit, camera, seen_by, rng)
+        size = moment.view.size
+        points = moment.view.project(moment.posed).astype(np.float32)
+        depth, nearest, bary = rasterise(points, moment.dressed.faces, moment.dressed.keep, *size)
+        picture = self._background(moment, seen_by, rng)
+        labels = np.zeros(size, np.uint8)
+        rows, columns = np.nonzero(nearest >= 0)
+        colour, label = self._shade(moment, seen_by, nearest[rows, columns], bary[rows, columns])
+        picture[rows, columns], labels[rows, columns] = colour, label
+        keypoints = joint_scores(self._body, moment.dressed, moment.view, depth, (moment.rotations, moment.shifts))
+        keypoints[:, :2] /= self.preset.supersample
+        labels = labels[self.preset.supersample // 2 :: self.preset.supersample]
+        labels = labels[:, self.preset.supersample // 2 :: self.preset.supersample]
+        return Frame(
+            image_HW3=self._develop(picture, seen_by, rng),
+            shirt_HW=labels == Label.SHIRT,
+            trousers_HW=labels == Label.TROUSERS,
+            keypoints_J3=keypoints,
+            gender=int(not moment.dressed.identity.female),
+        )
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, POPULATION_STREAMS[self.population], *stream])
@@ -72,96 +112,61 @@ class Studio:
     def _make_camera(self, camera: int) -> Camera:
         return draw_camera(self.preset, self.population, self.seed, camera)
 
-    def render(self, identity: int, outfit: int, camera: int, frame: int) -> Frame:
-        """Render one frame."""
-        dressed, seen_by = self._dressed(identity, outfit), self._camera(camera)
-        heading = draw_heading(self.preset, self._rng(4, identity, outfit, camera))
-        rng = self._rng(5, identity, outfit, camera, frame)
-        heading += rng.normal(0, 0.15)
-        ripple = float(rng.uniform(0, 6))
-        posed, rotations, shifts = posed_vertices(
-            self._body, self._figure, dressed, draw_pose(self._body, dressed, rng), ripple
-        )
+    def _draw_moment(
+        self, identity: int, outfit: int, camera: int, seen_by: Camera, rng: np.random.Generator
+    ) -> _Moment:
+        dressed = self._dressed(identity, outfit)
+        usual = draw_heading(self.preset, self._rng(HEADING_STREAM, identity, outfit, camera))
+        heading = usual + float(rng.normal(0, HEADING_JITTER_RAD))
+        ripple = float(rng.uniform(0, 2 * np.pi))
+        pose = draw_pose(self._body, dressed, rng)
+        posed, rotations, shifts = posed_vertices(self._body, self._figure, dressed, pose, ripple)
         view = draw_view(self.preset, seen_by, posed[dressed.drawn], heading, rng)
-        points = view.project(posed)
-        depth, nearest, bary = rasterise(points.astype(np.float32), dressed.faces, dressed.keep, *view.size)
-        picture = self._background(view, seen_by, posed, heading, rng)
-        labels = np.zeros(view.size, np.uint8)
-        rows, columns = np.nonzero(nearest >= 0)
-        colour, label = self._person_pixels(
-            dressed, posed, view, seen_by, nearest[rows, columns], bary[rows, columns], ripple
-        )
-        picture[rows, columns], labels[rows, columns] = colour, label
-        image, labels = self._develop(picture, seen_by, rng), self._downsample(labels)
-        scores = joint_scores(self._body, dressed, view, depth, rotations, shifts)
-        scores[:, :2] /= self.preset.supersample
-        gender = int(not dressed.identity.female)
-        return Frame(image, labels == Label.SHIRT, labels == Label.TROUSERS, scores, gender)
+        return _Moment(dressed, posed, rotations, shifts, heading, ripple, view)
 
-    def _person_pixels(
-        self,
-        dressed: Dressed,
-        posed: FloatArray,
-        view: View,
-        camera: Camera,
-        face: FloatArray,
-        bary: FloatArray,
-        phase: float,
-    ) -> tuple[FloatArray, FloatArray]:
-        corners = dressed.faces[face]
-        normals = vertex_normals(posed, dressed.faces)
+    def _shade(self, moment: _Moment, camera: Camera, face: IntArray, bary: FloatArray) -> tuple[FloatArray, IntArray]:
+        """Return lit colours (N, 3) and labels (N,) where faces (N,) are seen at barycentric weights (N, 2)."""
+        dressed, view = moment.dressed, moment.view
+        normals = vertex_normals(moment.posed, dressed.faces)
         values = np.concatenate([normals, dressed.canonical, self._figure.arm_position[:, None]], 1)
-        found = gather(values, corners, bary)
+        found = gather(values, dressed.faces[face], bary)
         toward = -view.to_camera[1]
         normal = found[:, :3] / (np.linalg.norm(found[:, :3], axis=1, keepdims=True) + 1e-9)
         normal *= np.where(normal @ toward < 0, -1, 1)[:, None]
         pixels = Pixels(dressed.face_layer[face], found[:, 3:6], found[:, 6], normal)
         colour, label = paint(pixels, dressed.identity, dressed.outfit)
         to_light = camera.light @ view.tilt.T @ view.to_camera
-        return colour * light(pixels, camera, to_light, toward, phase)[:, None], label
+        return colour * light(pixels, camera, to_light, toward, moment.ripple)[:, None], label
 
-    def _background(
-        self, view: View, camera: Camera, posed: FloatArray, heading: float, rng: np.random.Generator
-    ) -> FloatArray:
-        height, width = view.size
-        across = (np.arange(width) + 0.5 - width / 2) / view.pixels_per_unit + view.crop_centre[0]
-        down = (np.arange(height) + 0.5 - height / 2) / view.pixels_per_unit + view.crop_centre[1]
-        rays = np.empty((height, width, 3))
-        rays[..., 0], rays[..., 1], rays[..., 2] = across[None], 1.0, -down[:, None]
-        scene = camera.scene
-        to_scene = turn("z", scene.yaw)
-        to_person = turn("z", heading)
+    def _background(self, moment: _Moment, camera: Camera, rng: np.random.Generator) -> FloatArray:
+        """Return the place (H, W, 3) behind the person, who stands somewhere near its origin."""
+        view, scene = moment.view, camera.scene
+        to_scene, to_upright = turn("z", scene.yaw), turn("z", moment.heading)
         place = np.array([rng.uniform(-1.5, 1.5), rng.uniform(-1.5, 0.4), 0.0])
-        floor = posed[:, 2].min()
-        origin = view.tilt.T @ np.array([0, -view.distance, 0]) + [0, 0, view.centre[2] - floor]
-        feet = []
-        for layer in (Layer.SHOE_LEFT, Layer.SHOE_RIGHT):
-            shoe = posed[self._figure.vertices_of(layer)].mean(0) - view.centre
-            feet.append((to_scene @ to_person @ shoe + place)[:2])
-        colours = trace_scene(
+        above_floor = [0, 0, view.centre[2] - moment.posed[:, 2].min()]
+        origin = view.tilt.T @ [0, -view.distance, 0] + above_floor
+        shoes = (self._figure.vertices_of(layer) for layer in (Layer.SHOE_LEFT, Layer.SHOE_RIGHT))
+        feet = np.stack([moment.posed[shoe].mean(0) for shoe in shoes]) - view.centre
+        return trace_scene(
             to_scene @ origin + place,
-            rays.reshape(-1, 3) @ (to_scene @ view.tilt.T).T,
+            view.rays() @ (to_scene @ view.tilt.T).T,
             scene.floor,
             scene.wall,
             (scene.back, scene.side),
             scene.boxes,
             scene.haze_rgb,
-            np.array(feet),
-        )
-        return colours.reshape(height, width, 3)
+            (feet @ (to_scene @ to_upright).T + place)[:, :2],
+        ).reshape(*view.size, 3)
 
     def _develop(self, picture: FloatArray, camera: Camera, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Turn linear light (H·s, W·s, 3) into the camera's finished picture (H, W, 3)."""
         s, (height, width) = self.preset.supersample, (self.preset.height, self.preset.width)
         linear = picture.reshape(height, s, width, s, 3).mean((1, 3)) if s > 1 else picture
         exposed = np.clip(linear * camera.gain_rgb * rng.uniform(0.92, 1.1), 0, None)
-        exposed = exposed * (1 + exposed / 4) / (1 + exposed)  # soft shoulder instead of clipped lights
+        exposed = exposed * (1 + exposed / 4) / (1 + exposed)  # a soft shoulder instead of clipped lights
         shown = np.clip(1.18 * exposed, 0, 1) ** (camera.contrast / DISPLAY_GAMMA)
         shown = shown + rng.normal(0, camera.noise, shown.shape)
         return (np.clip(shown, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-    def _downsample(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        s = self.preset.supersample
-        return labels[s // 2 :: s, s // 2 :: s]
 
 
 @lru_cache(maxsize=2)

@@ -1,7 +1,7 @@
 """Procedural places: a floor, walls and some boxes, seen through the same camera as the person.
 
-Knows nothing of people but where their feet touch the floor. Units metres, colours linear RGB; a scene's floor is z = 0,
-its back wall faces −y.
+Knows nothing of people but where their feet touch the floor. Units metres, colours linear RGB; a scene's floor is
+z = 0, its back wall faces −y.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from rlq_ray.people.body import FloatArray
+from rlq_ray.people.body import BoolArray, FloatArray
 
 FLOOR_TILE_M, FLOOR_PIXELS = 4.0, 256
 WALL_TILE_M, WALL_PIXELS = (12.0, 4.0), (768, 256)  # width, height
@@ -63,7 +63,7 @@ def _tint(rng: np.random.Generator, saturation: float, low: float, high: float) 
     return np.asarray(srgb**2.2)
 
 
-def _lines(size: int, period: int, width: int) -> FloatArray:
+def _lines(size: int, period: int, width: int) -> BoolArray:
     return np.arange(size) % period < width
 
 
@@ -117,7 +117,7 @@ def draw_wall(rng: np.random.Generator, indoor: bool) -> FloatArray:
 
 def _add_opening(wall: FloatArray, rng: np.random.Generator, indoor: bool) -> None:
     """Paint a window, a door or a poster into a wall texture."""
-    height, width = wall.shape[:2]
+    width = wall.shape[1]
     kind = rng.choice(["window", "door", "poster"], p=[0.3, 0.35, 0.35] if indoor else [0.55, 0.25, 0.2])
     left = int(rng.integers(0, width - 140))
     span = int(rng.integers(40, 140)) if kind == "window" else int(rng.integers(30, 64))
@@ -140,10 +140,14 @@ def _box(x: float, y: float, size: tuple[float, float, float], rgb: FloatArray, 
 
 def _draw_object(rng: np.random.Generator, indoor: bool, back: float) -> list[list[float]]:
     """Draw a thing that stands behind or beside the person: one or two boxes."""
-    kinds = ("cabinet", "bench", "pillar", "planter", "counter") if indoor else ("car", "planter", "pillar", "kiosk", "fence")
+    kinds = (
+        ("cabinet", "bench", "pillar", "planter", "counter")
+        if indoor
+        else ("car", "planter", "pillar", "kiosk", "fence")
+    )
     kind = rng.choice(kinds)
     x, y = rng.uniform(-5, 5), rng.uniform(1.4, max(back, 2))
-    strong, dull, dark = _tint(rng, 0.75, 0.3, 0.8), _tint(rng, 0.2, 0.35, 0.8), np.array([0.03, 0.035, 0.045])
+    strong, dull, dark = _tint(rng, 0.6, 0.25, 0.75), _tint(rng, 0.2, 0.35, 0.8), np.array([0.03, 0.035, 0.045])
     if kind == "car":
         long, tall = rng.uniform(3.4, 4.6), rng.uniform(0.8, 0.95)
         place = y + 1.5
@@ -151,7 +155,10 @@ def _draw_object(rng: np.random.Generator, indoor: bool, back: float) -> list[li
     if kind == "planter":
         green = np.array([0.06, 0.14, 0.035]) * rng.uniform(0.6, 1.6)
         wide, tall = rng.uniform(0.5, 2.2), rng.uniform(0.3, 0.5)
-        return [_box(x, y, (wide, 0.5, tall), dull), _box(x, y, (0.9 * wide, 0.42, tall + rng.uniform(0.2, 0.9)), green, -1)]
+        return [
+            _box(x, y, (wide, 0.5, tall), dull),
+            _box(x, y, (0.9 * wide, 0.42, tall + rng.uniform(0.2, 0.9)), green, -1),
+        ]
     if kind == "pillar":
         side = rng.uniform(0.12, 0.5)
         return [_box(x, y, (side, side, 3.8), dull)]
@@ -195,7 +202,13 @@ def trace_scene(
     """Return the colours (N, 3) that rays (N, 3) from one origin meet.
 
     Args:
+        origin: (3,) the camera's place in the scene.
+        rays: (N, 3) of any length.
+        floor: texture, see `Scene`.
+        wall: texture, see `Scene`.
         walls: y of the back wall, x of the side wall.
+        boxes: see `Scene`.
+        haze: colour of what is far away.
         feet: (K, 2) where shoes touch the floor: it is darker there.
     """
     out = np.empty(rays.shape, np.float32)
@@ -240,8 +253,8 @@ def trace_scene(
         light = 1.0
         row, column = 0, 0
         if what == 0:
-            row = int(math.floor(y / FLOOR_TILE_M * FLOOR_PIXELS)) % FLOOR_PIXELS
-            column = int(math.floor(x / FLOOR_TILE_M * FLOOR_PIXELS)) % FLOOR_PIXELS
+            row = (math.floor(y / FLOOR_TILE_M * FLOOR_PIXELS)) % FLOOR_PIXELS
+            column = (math.floor(x / FLOOR_TILE_M * FLOOR_PIXELS)) % FLOOR_PIXELS
             light = 1 - 0.25 * math.exp(-max(walls[0] - y, 0.0) / 0.35)
             for k in range(feet.shape[0]):
                 away = (x - feet[k, 0]) ** 2 + (y - feet[k, 1]) ** 2
@@ -249,7 +262,7 @@ def trace_scene(
         elif what == 1 or what == 2:
             along = x if what == 1 else y
             row = min(max(int(z / WALL_TILE_M[1] * WALL_PIXELS[1]), 0), 1 << 20) % WALL_PIXELS[1]
-            column = int(math.floor(along / WALL_TILE_M[0] * WALL_PIXELS[0])) % WALL_PIXELS[0]
+            column = (math.floor(along / WALL_TILE_M[0] * WALL_PIXELS[0])) % WALL_PIXELS[0]
             light = 0.92 if what == 2 else 1.0
         elif what == 3:
             slats = boxes[box, 8]
@@ -257,7 +270,9 @@ def trace_scene(
             if slats > 0 and ((x + y) / slats) % 1 < 0.15:
                 light *= 0.6
             elif slats < 0:
-                light *= 1 + 0.35 * math.sin(37 * x + 5 * math.sin(23 * z)) * math.sin(41 * z + 4 * math.sin(29 * (x + y)))
+                light *= 1 + 0.35 * math.sin(37 * x + 5 * math.sin(23 * z)) * math.sin(
+                    41 * z + 4 * math.sin(29 * (x + y))
+                )
         fade = 0.0 if what < 0 else math.exp(-max(nearest - 6.0, 0.0) / 30.0)
         for channel in range(3):
             value = haze[channel]

@@ -18,7 +18,6 @@ from rlq_ray.people.identity import Identity
 from rlq_ray.people.tailoring import WAIST_LEVEL, neckline_field
 from rlq_ray.people.wardrobe import Cloth, Outfit
 
-
 COLLAR_WIDTH = 0.013
 LEG_AXIS_X = ((-0.756, -0.291, 0.15), (0.209, 0.163, 0.122))  # canonical levels, x of the axis there
 
@@ -63,7 +62,7 @@ def around_leg(points: FloatArray) -> FloatArray:
     return np.asarray(0.1 * np.arctan2(np.abs(points[:, 0]) - x, -(points[:, 1] + 0.02)))
 
 
-def second_colour(cloth: Cloth, points: FloatArray, arm: FloatArray, across: FloatArray) -> FloatArray:
+def second_colour(cloth: Cloth, points: FloatArray, arm: FloatArray, across: FloatArray) -> BoolArray:
     """Return where (N,) a cloth shows its second colour."""
     z = points[:, 2]
     front = points[:, 1] < -0.02
@@ -156,7 +155,7 @@ def covered(points: FloatArray, arm: FloatArray, outfit: Outfit) -> tuple[BoolAr
 def hair_colour(points: FloatArray, identity: Identity) -> FloatArray:
     """Return the colours (N, 3) of hair, in strands."""
     angle = np.arctan2(points[:, 0], -(points[:, 1] + 0.06))
-    strands = 1 + 0.16 * np.sin(angle * 31 + points[:, 2] * 23) + 0.10 * np.sin(angle * 67)
+    strands = 1 + 0.09 * np.sin(angle * 31 + points[:, 2] * 23) + 0.09 * np.sin(angle * 53 + points[:, 2] * 170)
     return np.asarray(identity.hair_rgb * strands[:, None])
 
 
@@ -167,7 +166,7 @@ def paint(pixels: Pixels, identity: Identity, outfit: Outfit) -> tuple[FloatArra
     points, arm = pixels.canonical, pixels.arm
     across = np.where(arm > 0, 1.4 * points[:, 1], around_trunk(points))
 
-    def fill(layers: tuple[Layer, ...]) -> FloatArray:
+    def fill(layers: tuple[Layer, ...]) -> IntArray:
         return np.flatnonzero(np.isin(pixels.layer, layers))
 
     at = fill((Layer.SKIN,))
@@ -194,7 +193,10 @@ def paint(pixels: Pixels, identity: Identity, outfit: Outfit) -> tuple[FloatArra
         strap = at[(np.abs(np.abs(points[at, 0]) - 0.115) < 0.018) & (pixels.layer[at] == Layer.TOP) & (arm[at] < 0)]
         colour[strap], label[strap] = outfit.bag_rgb * 0.6, Label.OTHER
     at = fill((Layer.BOTTOM,))
-    colour[at], label[at] = cloth_colour(outfit.bottom.cloth, points[at], arm[at], around_leg(points[at])), Label.TROUSERS
+    colour[at], label[at] = (
+        cloth_colour(outfit.bottom.cloth, points[at], arm[at], around_leg(points[at])),
+        Label.TROUSERS,
+    )
     if outfit.tucked:
         belt = at[points[at, 2] > WAIST_LEVEL - 0.03]
         colour[belt] = 0.35 * outfit.shoe_rgb + 0.15 * colour[belt]
@@ -212,6 +214,8 @@ def light(pixels: Pixels, camera: Camera, to_light: FloatArray, toward: FloatArr
     """Return the light (N,) that falls on the pixels.
 
     Args:
+        pixels: what is lit.
+        camera: gives the share of light from everywhere.
         to_light: unit vector to the main light in the body's axes.
         toward: unit vector to the camera in the body's axes.
         phase: shifts the small folds of cloth.

@@ -19,7 +19,9 @@ from rlq_ray.people.wardrobe import Outfit
 
 WAIST_LEVEL = 0.235  # upper edge of trousers
 LEG_RINGS, LEG_TOP, LEG_BOTTOM = 24, 0.03, -0.75
-NECK_MARGIN = 0.02  # cloth reaches so far above the neckline; it is painted as skin there, in finer steps than faces allow
+NECK_MARGIN = (
+    0.02  # cloth reaches so far above the neckline; it is painted as skin there, in finer steps than faces allow
+)
 CUFF_OVERLAP = 0.05  # how far skin reaches under cloth, so that no gap shows
 
 
@@ -105,9 +107,10 @@ def cloth_layers(
 def neckline_field(points: FloatArray, outfit: Outfit) -> FloatArray:
     """Return how far canonical points (N, 3) lie below the neckline; far from the neck always positive."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
-    level = 0.722 + 0.30 * (y + 0.03) - outfit.top.neckline * (y < 0) + 9 * np.clip(x - 0.03, 0, 1) ** 1.5
+    front = np.clip(-y / 0.05, 0, 1)  # lower in front than at the nape
+    level = 0.718 + 0.30 * (y + 0.03) - outfit.top.neckline * front + 7 * x**2
     if outfit.top.v_neck:
-        level = level - 0.05 * np.clip(1 - x / 0.05, 0, 1) * (y < 0)
+        level = level - 0.045 * np.clip(1 - x / 0.05, 0, 1) * front
     return np.asarray(level - z)
 
 
@@ -136,7 +139,7 @@ def visible_faces(figure: Figure, canonical: FloatArray, identity: Identity, out
     trousers = outfit.bottom.kind in ("trousers", "shorts")
     hem = outfit.bottom.hem_level
     hidden = skin & (arm < -0.5) & (level < 0.57) & (level > -0.02)
-    under_top = skin & (level > 0.5) & (level < 0.78) & (neckline_field(canonical, outfit)[corners].min(1) > 0.02)
+    under_top = skin & (level > 0.5) & (level < 0.78) & (neckline_field(canonical, outfit)[corners].min(1) > -0.012)
     hidden |= under_top & (arm < min(0.3, outfit.top.sleeve_end - 0.15))
     hidden |= skin & (arm > 0.12) & (arm < outfit.top.sleeve_end - 0.15)
     hidden |= (
@@ -164,7 +167,10 @@ def visible_faces(figure: Figure, canonical: FloatArray, identity: Identity, out
 def tube_levels(body: RestBody, outfit: Outfit) -> dict[Layer, FloatArray]:
     """Return the canonical levels of the rings of the top tube and of the skirt."""
     skirt_hem = outfit.bottom.hem_level if outfit.bottom.kind == "skirt" else SKIRT_TOP - 0.1
-    ends = {Layer.TOP_TUBE: (TUBE_TOP, outfit.top.hem_level, TUBE_RINGS), Layer.SKIRT: (SKIRT_TOP, skirt_hem, SKIRT_RINGS)}
+    ends = {
+        Layer.TOP_TUBE: (TUBE_TOP, outfit.top.hem_level, TUBE_RINGS),
+        Layer.SKIRT: (SKIRT_TOP, skirt_hem, SKIRT_RINGS),
+    }
     return {
         layer: body.level_at(np.linspace(body.height_of(top), body.height_of(hem), rings))
         for layer, (top, hem, rings) in ends.items()
@@ -209,7 +215,9 @@ def dress(
     )
     beside = np.abs(canonical[:, 0])
     join = join * (canonical[:, 2] > 0.42) * np.clip((0.21 - beside) / 0.05, 0, 1)
-    of_trunk = (figure.vertex_layer == Layer.TOP) & (arm < 0.15) & (beside < 0.19) & (np.abs(canonical[:, 2] - 0.4) < 0.2)
+    of_trunk = (
+        (figure.vertex_layer == Layer.TOP) & (arm < 0.15) & (beside < 0.19) & (np.abs(canonical[:, 2] - 0.4) < 0.2)
+    )
     lowest = min(outfit.top.hem_level, outfit.bottom.hem_level if outfit.bottom.kind == "skirt" else 1) - 0.06
     of_hips = (
         (figure.vertex_layer == Layer.BOTTOM) & (arm < 0.15) & (canonical[:, 2] > lowest) & (canonical[:, 2] < 0.27)

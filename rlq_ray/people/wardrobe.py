@@ -18,6 +18,8 @@ from rlq_ray.people.presets import Preset
 Pattern = Literal[
     "plain", "stripes", "pinstripes", "check", "dots", "print", "two_tone", "open_jacket", "raglan", "denim"
 ]
+BottomKind = Literal["trousers", "shorts", "skirt", "dress"]
+BOTTOM_KINDS: tuple[BottomKind, ...] = ("trousers", "shorts", "skirt", "dress")
 TOP_PATTERNS: tuple[Pattern, ...] = (
     "plain", "stripes", "pinstripes", "check", "dots", "print", "two_tone", "open_jacket", "raglan",
 )  # fmt: skip
@@ -57,7 +59,7 @@ class Top:
 class Bottom:
     """Trousers, shorts or skirt; of a dress it is the part below the waist."""
 
-    kind: Literal["trousers", "shorts", "skirt", "dress"]
+    kind: BottomKind
     cloth: Cloth
     hem_level: float
     looseness: float
@@ -107,8 +109,7 @@ def draw_cloth(rng: np.random.Generator, patterns: tuple[Pattern, ...], share: t
 
 def draw_bottom(rng: np.random.Generator, female: bool, top: Cloth, max_looseness: float) -> Bottom:
     """Draw what covers hips and legs; a dress takes the top's cloth."""
-    kinds = ("trousers", "shorts", "skirt", "dress")
-    kind = kinds[rng.choice(4, p=(0.58, 0.15, 0.15, 0.12) if female else (0.76, 0.24, 0, 0))]
+    kind = BOTTOM_KINDS[rng.choice(4, p=(0.58, 0.15, 0.15, 0.12) if female else (0.76, 0.24, 0, 0))]
     cloth = draw_cloth(rng, BOTTOM_PATTERNS, BOTTOM_PATTERN_SHARE)
     if kind == "dress":
         cloth = Cloth("plain" if top.pattern in ("print", "open_jacket") else top.pattern, *_colours(top), top.repeats)

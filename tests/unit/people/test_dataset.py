@@ -71,8 +71,8 @@ def test_finish_refuses_missing_doubled_and_mixed_parts(tmp_path: Path, preset: 
 
 
 def test_refuses_impossible_sizes(tmp_path: Path, preset: Preset) -> None:
+    crowd = replace(preset, train_identities=500, test_identities=200)
     with pytest.raises(ValueError, match="700 identities asked, the external population has 500 bodies"):
-        crowd = replace(preset, train_identities=500, test_identities=200)
         write_part(str(tmp_path), crowd, population="external", seed=0, part=0, num_parts=700)
     with pytest.raises(ValueError, match="part 3 of 3"):
         write_part(str(tmp_path), preset, population="target", seed=0, part=3, num_parts=3)
