@@ -65,8 +65,9 @@ def _loss_panel(axes: Axes, term: str, series: Series, colour: str) -> None:
 
 def _rate_panel(axes: Axes, series: Series) -> None:
     axes.plot(*series, color=SLATE, linewidth=1.8)
-    quiet(axes)
+    quiet(axes, _RATE)
     axes.set_yscale("log")
+    axes.minorticks_off()
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
@@ -87,19 +88,20 @@ def loss_curves(
         sections.append((_RATE, {_RATE: learning_rate}))
     rows = [math.ceil(len(terms) / _PANELS_PER_ROW) for _, terms in sections]
     subtitle = "per optimiser step; the strong line is smoothed, the number is where it ends"
-    figure = new_figure(11, 0.6 + 1.75 * sum(rows) + 0.35 * len(rows), title, subtitle)
-    parts = np.atleast_1d(np.asarray(figure.subfigures(len(sections), 1, height_ratios=[r + 0.2 for r in rows])))
-    for place, ((phase, terms), part, count) in enumerate(zip(sections, parts, rows, strict=True)):
-        part.set_facecolor("none")
-        part.suptitle(phase, x=0.01, ha="left", size=10.5, color=INK, weight="bold")
-        panels = part.subplots(count, _PANELS_PER_ROW, squeeze=False).ravel()
-        for axes, (term, series) in zip(panels, terms.items(), strict=False):
+    figure = new_figure(11, 0.6 + 1.75 * sum(rows) + 0.3 * len(rows), title, subtitle)
+    panels = figure.subplots(sum(rows), _PANELS_PER_ROW, squeeze=False)
+    for place, (phase, terms) in enumerate(sections):
+        part = panels[sum(rows[:place]) : sum(rows[: place + 1])].ravel()
+        for axes, (term, series) in zip(part, terms.items(), strict=False):
             if term == _RATE:
                 _rate_panel(axes, series)
             else:
                 _loss_panel(axes, term, series, _PHASE_COLOURS[place % len(_PHASE_COLOURS)])
-        for axes in panels[len(terms) :]:
+        for axes in part[len(terms) :]:
             axes.axis("off")
+        if phase != _RATE:
+            heading = {"xytext": (0, 24), "textcoords": "offset points", "size": 11, "weight": "bold", "color": INK}
+            part[0].annotate(phase, (0, 1), xycoords="axes fraction", **heading)
     return figure
 
 

@@ -53,7 +53,7 @@ def test_a_panel_per_loss_term_and_one_for_the_rate():
     terms = {name: (STEPS, np.ones(40)) for name in ("identity", "identity_clothes", "pose", "gender", "triplet")}
     history = {"CAP": terms, "TAD": {"feature_hq": (STEPS, np.ones(40))}}
     titles = [axes.get_title(loc="left") for axes in panels(loss_curves(history, learning_rate=(STEPS, STEPS + 1)))]
-    assert titles == ["identity", "identity clothes", "pose", "gender", "triplet", "feature hq", ""]
+    assert titles == ["identity", "identity clothes", "pose", "gender", "triplet", "feature hq", "learning rate"]
 
 
 def test_a_term_without_any_value_yet_is_drawn_empty():
