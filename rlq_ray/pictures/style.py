@@ -44,6 +44,7 @@ NAME_OF_QUALITY = {"hq": "HQ", "lq": "LQ"}
 NAME_OF_PROTOCOL = {"general": "general", "cc": "clothes-changing", "sc": "same clothes"}
 
 DPI = 150
+_LEAST_WIDTH_IN = 6.4
 
 
 @cache
@@ -74,7 +75,12 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def new_figure(width_in: float, height_in: float, title: str, subtitle: str = "") -> Figure:
-    """Begin a chart with its title at the top left; no global state of matplotlib is touched."""
+    """Begin a chart with its title at the top left, wider if the title or a legend needs it.
+
+    No global state of matplotlib is touched.
+    """
+    words_pt = max(font(13, bold=True).getlength(title), font(9).getlength(subtitle))
+    width_in = max(width_in, _LEAST_WIDTH_IN, words_pt / 72 + 0.4)
     head_in = 0.62 if subtitle else 0.42
     layout = ConstrainedLayoutEngine(rect=(0.01, 0.01, 0.98, 0.99 - head_in / height_in), wspace=0.05, hspace=0.06)
     figure = Figure(figsize=(width_in, height_in), dpi=DPI, facecolor=PAPER, layout=layout)

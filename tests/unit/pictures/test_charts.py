@@ -89,3 +89,10 @@ def test_bars_have_the_height_of_their_value_and_the_whiskers_of_their_interval(
 def test_colours_follow_the_order_of_names():
     assert list(colours(["base", "RLQ", "base"])) == ["base", "RLQ"]
     assert len(set(colours([str(i) for i in range(7)]).values())) == 7
+
+
+def test_a_chart_is_as_wide_as_its_title():
+    def width(title):
+        return results_chart([Result("base", "hq", "cc", "mAP", 0.2)], title=title).get_figwidth()
+
+    assert width("a long title " * 10) > width("short")
