@@ -1,5 +1,6 @@
 """Images and their labels: from a user's folder to shards, and from shards to batches."""
 
+from rlq_ray.data.forget import forget_identity
 from rlq_ray.data.index import Index
 from rlq_ray.data.ingestion import IngestPlan, SideFiles, finish_ingest, ingest, plan_ingest
 from rlq_ray.data.layouts import LAYOUTS
@@ -24,6 +25,7 @@ __all__ = [
     "WrittenShard",
     "evaluation_rows",
     "finish_ingest",
+    "forget_identity",
     "ingest",
     "iterate_rows",
     "plan_ingest",

@@ -159,7 +159,7 @@ def publish(to: Location, shards: Sequence[WrittenShard], **about: object) -> Ma
         StorageError: the target cannot be written.
     """
     metadata = pa.concat_tables([shard.metadata for shard in shards])
-    places = [(shard.number, row // ROWS_PER_GROUP) for shard in shards for row in range(shard.entry.rows)]
+    places = [(number, row // ROWS_PER_GROUP) for number, shard in enumerate(shards) for row in range(shard.entry.rows)]
     index = metadata.append_column("shard", pa.array([place[0] for place in places], pa.int32()))
     index = index.append_column("row_group", pa.array([place[1] for place in places], pa.int32()))
     manifest = make_manifest(

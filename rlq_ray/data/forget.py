@@ -1,0 +1,65 @@
+"""Take one person out of a data set, on their demand: images, labels, masks, keypoints."""
+
+from __future__ import annotations
+
+import io
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rlq_ray.data.ingestion import publish
+from rlq_ray.data.manifest import Manifest
+from rlq_ray.data.reader import DataSet
+from rlq_ray.data.records import METADATA_COLUMNS
+from rlq_ray.data.shards import WrittenShard, write_table
+from rlq_ray.errors import DataError
+from rlq_ray.storage import read_bytes
+
+
+def forget_identity(uri: str, identity: str) -> Manifest:
+    """Rewrite the shards that hold an identity, then the manifest, and delete the old ones.
+
+    Pose centroids stay: they are means over many people. Until the manifest is replaced the data set is the old one.
+
+    Raises:
+        DataError: nobody of that name, or nobody else.
+        StorageError: the data set cannot be written.
+    """
+    dataset = DataSet.open(uri)
+    manifest, is_theirs = dataset.manifest, dataset.index.identity == identity
+    if not is_theirs.any():
+        raise DataError(
+            f"{dataset.location} has no identity '{identity}': check the name, such as '{_example(dataset)}'"
+        )
+    if is_theirs.all():
+        raise DataError(f"{dataset.location} has no other identity than '{identity}': delete the whole data set")
+    affected = set(dataset.index.shard[is_theirs].tolist())
+    metadata = pq.read_table(io.BytesIO(read_bytes(dataset.location / manifest.index.path)))
+    shards = []
+    for number, entry in enumerate(manifest.shards):
+        if number not in affected:
+            rows = metadata.filter(pc.equal(metadata["shard"], number)).select(METADATA_COLUMNS)
+            shards.append(WrittenShard(number, entry, rows))
+            continue
+        table = pq.read_table(pa.BufferReader(read_bytes(dataset.location / entry.path)))
+        kept = table.filter(pc.not_equal(table["identity"], identity))
+        if kept.num_rows:
+            stem = str(PurePosixPath(entry.path).with_suffix("")).rpartition("-")[0]
+            shards.append(
+                WrittenShard(number, write_table(dataset.location, stem, kept), kept.select(METADATA_COLUMNS))
+            )
+    return publish(
+        dataset.location,
+        shards,
+        name=manifest.name,
+        layout=manifest.layout,
+        licence_accepted=manifest.licence_accepted,
+        pose=manifest.pose,
+        join_rates=manifest.join_rates,
+    )
+
+
+def _example(dataset: DataSet) -> str:
+    return str(dataset.index.identity[0])
