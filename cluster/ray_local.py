@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ LOCAL_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it prints every line of a worker twice
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads make small operators 20 times slower on a shared machine
 }
+CONNECT_TIMEOUT_S = 5.0
 DEFAULT_OBJECT_STORE_BYTES = 200 * 2**20
 """Training passes its data by storage, so Ray's own store holds little."""
 
@@ -46,7 +48,7 @@ def session(
     shows_worker_output: bool = False,
     has_dashboard: bool = False,
 ) -> Iterator[RaySession]:
-    """Connect to a cluster or start one, and at the end undo only what was done here.
+    """Connect to a cluster or start one, and at the end undo only what was done here; join what is connected already.
 
     Args:
         address: of a cluster; by default `RAY_ADDRESS`, else one is started in this process.
@@ -73,8 +75,9 @@ def session(
 @contextlib.contextmanager
 def _connected(address: str, shows_worker_output: bool) -> Iterator[RaySession]:
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=shows_worker_output, logging_level=logging.WARNING)
-    except (ConnectionError, ray.exceptions.RaySystemError, ValueError) as error:
+    except (OSError, ray.exceptions.RaySystemError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ServiceError(
             f"no Ray cluster answers at '{address}' ({reason}): start it, or unset RAY_ADDRESS; "
@@ -84,6 +87,13 @@ def _connected(address: str, shows_worker_output: bool) -> Iterator[RaySession]:
         yield RaySession(address, is_own=False)
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nobody listens at host:port; Ray itself would try for two minutes."""
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
 
 
 @contextlib.contextmanager

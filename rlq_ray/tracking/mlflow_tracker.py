@@ -6,6 +6,7 @@ two processes that set the same new experiment at once lose one another's runs.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
@@ -64,6 +65,8 @@ class MlflowStore:
         probe(uri)
         with _telling(self.uri, "open"):
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            with _alone(sqlite_file(uri)):
+                self._client.get_experiment("0")
 
     def ensure_experiment(self, name: str) -> str:
         """Return the id of the experiment with a name, made if there is none.
@@ -341,6 +344,17 @@ class MlflowTracker:
     def _write_points(self, points: list[StampedPoint]) -> None:
         metrics = [Metric(point.name, point.value, time_ms, point.step) for point, time_ms in points]
         self._client.log_batch(self.run_id, metrics=metrics)
+
+
+@contextmanager
+def _alone(database: Path | None) -> Iterator[None]:
+    """Keep other processes out, because two that make the tables of the same file at once break it."""
+    if database is None:
+        yield
+        return
+    with database.with_name(f"{database.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import ray
 
 from cluster.mlflow_server import start_mlflow_server
 from cluster.ray_local import session
-from rlq_ray.errors import ServiceError, UsageError
+from rlq_ray.errors import ServiceError
 
 
 def test_ray_runs_a_task(ray_cluster):
