@@ -70,12 +70,12 @@ class View:
         return np.stack([x, y, depth], 1)
 
     def rays(self) -> FloatArray:
-        """Return the directions (H·W, 3) of all pixels in the camera's axes (right, away, up), 1 away."""
+        """Return the directions (H, W, 3) of all pixels in the camera's axes (right, away, up), 1 away."""
         height, width = self.size
         rays = np.ones((height, width, 3))
         rays[..., 0] = (np.arange(width) + 0.5 - width / 2)[None] / self.pixels_per_unit + self.crop_centre[0]
         rays[..., 2] = -((np.arange(height) + 0.5 - height / 2)[:, None] / self.pixels_per_unit + self.crop_centre[1])
-        return rays.reshape(-1, 3)
+        return rays
 
 
 def draw_camera(preset: Preset, population: Population, seed: int, index: int) -> Camera:

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from rlq_ray.people.body import FloatArray, IntArray, RestBody, load_body
+from rlq_ray.people.body import BoolArray, FloatArray, IntArray, RestBody, load_body
 from rlq_ray.people.camera import Camera, View, draw_camera, draw_heading, draw_view
 from rlq_ray.people.figure import Layer, load_figure
 from rlq_ray.people.identity import POPULATION_STREAMS, Identity, Population, draw_identity
@@ -79,11 +79,10 @@ class Studio:
         size = moment.view.size
         points = moment.view.project(moment.posed).astype(np.float32)
         depth, nearest, bary = rasterise(points, moment.dressed.faces, moment.dressed.keep, *size)
-        picture = self._background(moment, seen_by, rng)
-        labels = np.zeros(size, np.uint8)
-        rows, columns = np.nonzero(nearest >= 0)
-        colour, label = self._shade(moment, seen_by, nearest[rows, columns], bary[rows, columns])
-        picture[rows, columns], labels[rows, columns] = colour, label
+        picture, labels = np.empty((*size, 3)), np.zeros(size, np.uint8)
+        empty = nearest < 0
+        picture[empty] = self._background(moment, seen_by, empty, rng)
+        picture[~empty], labels[~empty] = self._shade(moment, seen_by, nearest[~empty], bary[~empty])
         keypoints = joint_scores(self._body, moment.dressed, moment.view, depth, (moment.rotations, moment.shifts))
         keypoints[:, :2] /= self.preset.supersample
         labels = labels[self.preset.supersample // 2 :: self.preset.supersample]
@@ -138,8 +137,8 @@ class Studio:
         to_light = camera.light @ view.tilt.T @ view.to_camera
         return colour * light(pixels, camera, to_light, toward, moment.ripple)[:, None], label
 
-    def _background(self, moment: _Moment, camera: Camera, rng: np.random.Generator) -> FloatArray:
-        """Return the place (H, W, 3) behind the person, who stands somewhere near its origin."""
+    def _background(self, moment: _Moment, camera: Camera, empty: BoolArray, rng: np.random.Generator) -> FloatArray:
+        """Return the place (N, 3) behind the person, who stands somewhere near its origin, at the empty pixels."""
         view, scene = moment.view, camera.scene
         to_scene, to_upright = turn("z", scene.yaw), turn("z", moment.heading)
         place = np.array([rng.uniform(-1.5, 1.5), rng.uniform(-1.5, 0.4), 0.0])
@@ -149,19 +148,20 @@ class Studio:
         feet = np.stack([moment.posed[shoe].mean(0) for shoe in shoes]) - view.centre
         return trace_scene(
             to_scene @ origin + place,
-            view.rays() @ (to_scene @ view.tilt.T).T,
+            view.rays()[empty] @ (to_scene @ view.tilt.T).T,
             scene.floor,
             scene.wall,
             (scene.back, scene.side),
             scene.boxes,
             scene.haze_rgb,
             (feet @ (to_scene @ to_upright).T + place)[:, :2],
-        ).reshape(*view.size, 3)
+        )
 
     def _develop(self, picture: FloatArray, camera: Camera, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Turn linear light (H·s, W·s, 3) into the camera's finished picture (H, W, 3)."""
         s, (height, width) = self.preset.supersample, (self.preset.height, self.preset.width)
-        linear = picture.reshape(height, s, width, s, 3).mean((1, 3)) if s > 1 else picture
+        samples = (picture[row::s, column::s] for row in range(s) for column in range(s))
+        linear = sum(samples, np.zeros((height, width, 3))) / s**2
         exposed = np.clip(linear * camera.gain_rgb * rng.uniform(0.92, 1.1), 0, None)
         exposed = exposed * (1 + exposed / 4) / (1 + exposed)  # a soft shoulder instead of clipped lights
         shown = np.clip(1.18 * exposed, 0, 1) ** (camera.contrast / DISPLAY_GAMMA)

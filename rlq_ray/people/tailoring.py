@@ -129,12 +129,16 @@ def cut_field(figure: Figure, canonical: FloatArray, identity: Identity, outfit:
     return keep
 
 
+def face_means(values: FloatArray, corners: IntArray) -> FloatArray:
+    """Return the mean (F,) of vertex values (V,) over the corners (F, 3) of each face."""
+    return np.asarray((values[corners[:, 0]] + values[corners[:, 1]] + values[corners[:, 2]]) / 3)
+
+
 def visible_faces(figure: Figure, canonical: FloatArray, identity: Identity, outfit: Outfit) -> FloatArray:
     """Return which faces (F,) can be seen: skin under cloth is left out, so that it cannot show through."""
     layer = figure.face_layer
     corners = figure.faces
-    level = canonical[corners, 2].mean(1)
-    arm = figure.arm_position[corners].mean(1)
+    level, arm = face_means(canonical[:, 2], corners), face_means(figure.arm_position, corners)
     skin = layer == Layer.SKIN
     trousers = outfit.bottom.kind in ("trousers", "shorts")
     hem = outfit.bottom.hem_level
@@ -207,7 +211,7 @@ def dress(
     seen = visible_faces(figure, canonical, identity, outfit)
     arm = np.where(figure.source >= 0, model.arm_weight[figure.source], 0)
     keep = cut_field(figure, canonical, identity, outfit)
-    drawn = np.unique(figure.faces[seen])
+    drawn = np.flatnonzero(np.bincount(figure.faces[seen].reshape(-1), minlength=len(canonical)))
     join = (
         (figure.vertex_layer == Layer.TOP)
         * np.clip((0.62 - canonical[:, 2]) / 0.09, 0, 1)
