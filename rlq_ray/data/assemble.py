@@ -72,17 +72,17 @@ def assemble_batch(dataset: DataSet, rows: Rows, labels: Labels, *, height: int,
     pin = torch.cuda.is_available()
     image_BHWC = torch.empty((len(rows), height, width, 3), dtype=torch.uint8, pin_memory=pin)
     canvas_BHWC = image_BHWC.numpy()
-    masks_3BHW = np.zeros((2, len(rows), height, width), dtype=np.bool_) if with_masks else None
+    masks_2BHW = np.zeros((2, len(rows), height, width), dtype=np.bool_) if with_masks else None
     faulty_B = np.zeros(len(rows), dtype=np.bool_)
     for place, row in enumerate(rows.tolist()):
         encoded = dataset.read_row(row, masks=with_masks)
         decode_onto(canvas_BHWC[place], encoded.image, encoded.source)
-        if masks_3BHW is not None:
+        if masks_2BHW is not None:
             known_faulty = bool(dataset.index.mask_faulty[row])
-            faulty_B[place] = _decode_masks(masks_3BHW[:, place], encoded, known_faulty)
+            faulty_B[place] = _decode_masks(masks_2BHW[:, place], encoded, known_faulty)
     shirt_B1HW = trousers_B1HW = mask_faulty_B = None
-    if masks_3BHW is not None:
-        shirt_B1HW, trousers_B1HW = (_tensor(mask[:, None], pin) for mask in masks_3BHW)
+    if masks_2BHW is not None:
+        shirt_B1HW, trousers_B1HW = (_tensor(mask[:, None], pin) for mask in masks_2BHW)
         mask_faulty_B = _tensor(faulty_B, pin)
     size_B2 = np.stack([dataset.index.height[rows], dataset.index.width[rows]], axis=1).astype(np.int64)
     return Batch(

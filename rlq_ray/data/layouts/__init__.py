@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from rlq_ray.data.layouts import generic, ltcc, market1501
+from rlq_ray.data.layouts import celeb, generic, ltcc, market1501, vc_clothes
 from rlq_ray.data.layouts.source import SourceImage
 from rlq_ray.errors import DataError, UsageError
 
 __all__ = ["LAYOUTS", "SourceImage", "read_layout"]
 
 LAYOUTS: dict[str, Callable[[Path], list[SourceImage]]] = {
+    "celeb": celeb.read,
     "generic": generic.read,
     "ltcc": ltcc.read,
     "market1501": market1501.read,
+    "vc-clothes": vc_clothes.read,
 }
 
 

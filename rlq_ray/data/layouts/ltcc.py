@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rlq_ray.data.layouts.source import SourceImage, bad_name, data_folder, list_images
+from rlq_ray.data.layouts.source import SourceImage, data_folder, match_names
 
 SPLIT_OF_FOLDER = {"train": "train", "query": "query", "test": "gallery"}
 
@@ -19,21 +19,14 @@ def read(root: Path) -> list[SourceImage]:
         DataError: a folder is missing or a file name does not follow the pattern.
     """
     base = data_folder(root, "LTCC_ReID", tuple(SPLIT_OF_FOLDER))
-    images = []
-    for folder, split in SPLIT_OF_FOLDER.items():
-        for file in list_images(base / folder):
-            match = _NAME.fullmatch(file.stem)
-            if match is None:
-                raise bad_name(file, "PID_CLOTH_cCAM_FRAME.png")
-            identity = match["pid"]
-            images.append(
-                SourceImage(
-                    file=file,
-                    source=f"{folder}/{file.name}",
-                    split=split,
-                    identity=identity,
-                    clothes=f"{identity}_{match['outfit']}",
-                    camera=int(match["camera"]) - 1,
-                )
-            )
-    return images
+    return [
+        SourceImage(
+            file=file,
+            source=source,
+            split=split,
+            identity=name["pid"],
+            clothes=f"{name['pid']}_{name['outfit']}",
+            camera=int(name["camera"]) - 1,
+        )
+        for file, source, split, name in match_names(base, SPLIT_OF_FOLDER, _NAME, "PID_CLOTH_cCAM_FRAME.png")
+    ]

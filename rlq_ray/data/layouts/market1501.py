@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rlq_ray.data.layouts.source import SourceImage, bad_name, data_folder, list_images
+from rlq_ray.data.layouts.source import SourceImage, data_folder, match_names
 
 SPLIT_OF_FOLDER = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}
 JUNK_IDENTITY = "-1"
@@ -20,23 +20,15 @@ def read(root: Path) -> list[SourceImage]:
         DataError: a folder is missing or a file name does not follow the pattern.
     """
     base = data_folder(root, "Market-1501-v15.09.15", tuple(SPLIT_OF_FOLDER))
-    images = []
-    for folder, split in SPLIT_OF_FOLDER.items():
-        for file in list_images(base / folder):
-            match = _NAME.fullmatch(file.stem)
-            if match is None:
-                raise bad_name(file, "PID_cCsS_FRAME_NN.jpg")
-            identity = match["pid"]
-            if identity == JUNK_IDENTITY:
-                continue
-            images.append(
-                SourceImage(
-                    file=file,
-                    source=f"{folder}/{file.name}",
-                    split=split,
-                    identity=identity,
-                    clothes=identity,
-                    camera=int(match["camera"]) - 1,
-                )
-            )
-    return images
+    return [
+        SourceImage(
+            file=file,
+            source=source,
+            split=split,
+            identity=name["pid"],
+            clothes=name["pid"],
+            camera=int(name["camera"]) - 1,
+        )
+        for file, source, split, name in match_names(base, SPLIT_OF_FOLDER, _NAME, "PID_cCsS_FRAME_NN.jpg")
+        if name["pid"] != JUNK_IDENTITY
+    ]

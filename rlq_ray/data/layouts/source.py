@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,19 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def bad_name(file: Path, pattern: str) -> DataError:
-    """Say that a file name does not follow the layout."""
-    return DataError(f"'{file.name}' in '{file.parent}' is not named {pattern}: choose another layout or move it")
+def match_names(
+    base: Path, split_of_folder: Mapping[str, str], name: re.Pattern[str], shape: str
+) -> Iterator[tuple[Path, str, str, re.Match[str]]]:
+    """Give file, source, split and parsed name of every image in the folders; `shape` tells people what `name` wants.
+
+    Raises:
+        DataError: a file name, without its suffix, that does not match.
+    """
+    for folder, split in split_of_folder.items():
+        for file in list_images(base / folder):
+            match = name.fullmatch(file.stem)
+            if match is None:
+                raise DataError(
+                    f"'{file.name}' in '{file.parent}' is not named {shape}: choose another layout or move it"
+                )
+            yield file, f"{folder}/{file.name}", split, match

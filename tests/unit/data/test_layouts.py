@@ -19,7 +19,7 @@ def touch(root: Path, *names: str) -> None:
 
 
 def test_unknown_layout_and_missing_root_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="no layout 'ltc': choose one of generic, ltcc"):
+    with pytest.raises(UsageError, match="no layout 'ltc': choose one of celeb, generic, ltcc"):
         read_layout("ltc", tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         read_layout("ltcc", tmp_path / "nowhere")
@@ -70,6 +70,22 @@ def test_market_drops_junk_and_keeps_distractors(tmp_path):
         ("query", "0003", "0003", 5),
         ("gallery", "0000", "0000", 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "labels"),
+    [
+        ("celeb", "12_301_0.jpg", ("12", "12_train_301", 3)),
+        ("vc-clothes", "0012-04-02-31.jpg", ("0012", "0012_02", 3)),
+    ],
+)
+def test_flat_layouts(tmp_path, layout, name, labels):
+    touch(tmp_path, f"train/{name}", "query/x.txt", "gallery/x.txt")
+    (image,) = read_layout(layout, tmp_path)
+    assert (image.split, image.identity, image.clothes, image.camera) == ("train", *labels)
+    touch(tmp_path, "query/other.jpg")
+    with pytest.raises(DataError, match=r"'other\.jpg' .* is not named PID"):
+        read_layout(layout, tmp_path)
 
 
 def test_generic_csv_and_parquet_agree(tmp_path):
