@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlq_ray.errors import UsageError
 from rlq_ray.storage import Location, locate
 from rlq_ray.tracking import default_uri
 
@@ -20,6 +21,20 @@ class Places:
     store: Location
     tracking_uri: str
     ray_address: str | None
+
+
+def require_store(tracking_uri: str) -> str:
+    """Return the URI of a tracking store that is there, instead of letting a UI make an empty one.
+
+    Raises:
+        UsageError: it is a SQLite file that does not exist.
+    """
+    file = Path(tracking_uri.removeprefix("sqlite:///"))
+    if tracking_uri.startswith("sqlite:///") and not file.exists():
+        raise UsageError(
+            f"there are no runs yet: {file} does not exist; run `rlq demo`, or name another store by --tracking-uri"
+        )
+    return tracking_uri
 
 
 def find_places(*, store: str | None = None, tracking_uri: str | None = None, home: Path | None = None) -> Places:

@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast, get_args
 
 import ray
 
@@ -52,6 +53,17 @@ def preset_named(name: str) -> Preset:
     if name not in PRESETS:
         raise UsageError(f"there is no preset '{name}': choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def population_named(name: str) -> Population:
+    """Check the name of a population.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in get_args(Population):
+        raise UsageError(f"there is no population '{name}': choose one of {', '.join(get_args(Population))}")
+    return cast("Population", name)
 
 
 def _write_part(

@@ -1,0 +1,228 @@
+"""The main job on rendered people, end to end; a second call reuses whatever is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cluster.ray_local import session
+from pipelines.console import stage, stderr
+from pipelines.evaluate import TestFeatures, as_json, differences_text, embed_test, evaluate
+from pipelines.ingest import ingest_folder
+from pipelines.pictures import (
+    cmc_figure,
+    data_sheet,
+    degradation_sheet,
+    results_figure,
+    retrieval_sheet,
+    training_figures,
+)
+from pipelines.places import Places
+from pipelines.render import render_people
+from pipelines.teacher import find_or_train_teacher
+from pipelines.tracked import TrackedRun, log_set_up, tracked_run
+from pipelines.train import read_experiment, train
+from rlq_ray.config.load import fingerprint, to_dict
+from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.data import DataSet, SideFiles, read_manifest
+from rlq_ray.distributed.runs import RunEntry, find_run
+from rlq_ray.errors import DataError
+from rlq_ray.evaluate import Evaluation
+from rlq_ray.people.identity import Population
+from rlq_ray.storage import locate, write_json
+from rlq_ray.tracking.mlflow_tracker import MlflowStore
+
+EXPERIMENT = "rlq-demo"
+ROLES: tuple[Population, Population] = ("target", "external")
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """Which people are rendered, into how many pose clusters they fall, and which recipes train on them."""
+
+    preset: str
+    pose_clusters: int
+    teacher: str
+    base: str
+    rlq: str
+
+
+SIZES = {
+    "small": DemoSize("small", 15, "demo_teacher", "demo_base", "demo_rlq"),
+    "tiny": DemoSize("tiny", 5, "tiny_base", "tiny_base", "tiny_rlq"),
+}
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo ends with: scores by model, what RLQ gains, and where the pictures lie."""
+
+    evaluations: dict[str, Evaluation]
+    gains: list[str]
+    pictures: Path
+    parent_run_id: str
+
+
+@dataclass(frozen=True)
+class _Demo:
+    """One call of the demo: its places and what its parts share."""
+
+    out: Path
+    places: Places
+    size: DemoSize
+    seed: int
+    overrides: list[str]
+
+    def shards(self, role: Population) -> str:
+        return (self.places.store / "shards" / f"people-{self.size.preset}-{self.seed}-{role}").uri
+
+    def people(self, role: Population) -> Path:
+        return self.out / "people" / f"{self.size.preset}-{self.seed}-{role}"
+
+    def experiment(self, recipe: str, *settings: str) -> ExperimentConfig:
+        return read_experiment(recipe, [*settings, *self.overrides])
+
+
+def run_demo(out: Path, places: Places, *, size: DemoSize, seed: int = 0, overrides: list[str]) -> DemoResult:
+    """Render, ingest, train teacher, RLQ and base model, evaluate, and write everything down.
+
+    Args:
+        out: for images and pictures.
+        places: of shards, runs and tracking.
+        size: of the demo.
+        seed: of people and trainings.
+        overrides: `section.key=value` for all three trainings.
+    """
+    demo = _Demo(out, places, size, seed, overrides)
+    with session(places.ray_address):
+        with stage("1 of 7 · render people: a target and a separate external set"):
+            for role in ROLES:
+                render_people(demo.people(role), size.preset, population=role, seed=seed)
+        with stage("2 of 7 · ingest images, genders, masks and keypoints into Arrow shards"):
+            for role in ROLES:
+                _ingest(demo, role)
+        name = f"demo-{size.preset}-seed-{seed}"
+        with tracked_run(
+            places.tracking_uri, EXPERIMENT, name, run_id=_earlier_run(places, name), tags={"rlq.kind": "demo"}
+        ) as parent:
+            return _train_and_evaluate(demo, parent)
+
+
+def _ingest(demo: _Demo, role: Population) -> None:
+    root = demo.people(role)
+    name = f"people-{demo.size.preset}-{role}"
+    try:
+        if read_manifest(locate(demo.shards(role))).name == name:
+            return
+    except DataError:
+        pass  # there is none, or it is not whole
+    side_files = SideFiles(
+        gender=root / "gender.csv",
+        keypoints=root / "keypoints.json",
+        masks=root / "masks",
+        pose_k=demo.size.pose_clusters,
+    )
+    ingest_folder(root, "ltcc", demo.shards(role), name=name, side_files=side_files, licence="CC0-1.0")
+
+
+def _train_and_evaluate(demo: _Demo, parent: TrackedRun) -> DemoResult:
+    target, external = (f"data.target={demo.shards(role)}" for role in ROLES)
+    with stage("3 of 7 · teacher: the base model on the external set"):
+        teacher = find_or_train_teacher(
+            demo.experiment(demo.size.teacher, external),
+            demo.places,
+            experiment=EXPERIMENT,
+            parent_run_id=parent.run_id,
+        )
+    sources = (target, f"data.external={demo.shards('external')}", f"teacher={teacher}", f"seed={demo.seed}")
+    configs = {
+        "rlq": demo.experiment(demo.size.rlq, *sources),
+        "base": demo.experiment(demo.size.base, target, f"seed={demo.seed}"),
+    }
+    with stage(f"4 of 7 · RLQ: CAP and TAD steps in turn on {configs['rlq'].workers.count} workers"):
+        rlq = _train_once(configs["rlq"], demo.places, parent)
+    with stage("5 of 7 · base model: as many target images, for comparison"):
+        base = _train_once(configs["base"], demo.places, parent)
+    entries = {"base": base, "rlq": rlq}
+    with stage("6 of 7 · evaluation on the test identities"):
+        config = configs["rlq"]
+        checkpoints = {name: str(entry.checkpoint) for name, entry in entries.items()}
+        features = embed_test(checkpoints, demo.shards("target"), config, config.evaluate.qualities)
+        evaluations = {name: evaluate(own, config) for name, own in features.items()}
+        gains = differences_text(evaluations["base"], evaluations["rlq"], config)
+    with stage("7 of 7 · pictures and records"):
+        pictures = _record_parent(demo, parent, config, features, evaluations, gains)
+        for name, entry in entries.items():
+            _record_child(demo, entry, evaluations[name], name)
+    return DemoResult(evaluations, gains, pictures, parent.run_id)
+
+
+def _train_once(config: ExperimentConfig, places: Places, parent: TrackedRun) -> RunEntry:
+    """Train, or go on with a training that was cut off, or take one that is finished."""
+    hashes = [read_manifest(locate(uri)).content_hash for uri in (config.data.target, config.data.external) if uri]
+    name = f"{config.name}-{fingerprint([to_dict(config), hashes])[:8]}"
+    found = find_run(places.store, name)
+    if found and found.state == "finished":
+        stderr.print(f"  trained before: run {name}")
+        return found
+    return train(
+        config, places, name=name, resume=found is not None, experiment=EXPERIMENT, parent_run_id=parent.run_id
+    )
+
+
+def _record_parent(
+    demo: _Demo,
+    parent: TrackedRun,
+    config: ExperimentConfig,
+    features: Mapping[str, TestFeatures],
+    evaluations: Mapping[str, Evaluation],
+    gains: list[str],
+) -> Path:
+    dataset = DataSet.open(demo.shards("target"))
+    folder = demo.out / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures: dict[str, Figure | Image.Image] = {
+        "data": data_sheet(dataset, config.data, split="train", title="Rendered people: the target set"),
+        "low_quality": degradation_sheet(dataset, config),
+        "results": results_figure(
+            evaluations,
+            title="RLQ against its base model on rendered people",
+            subtitle="whiskers: 95 % intervals by bootstrap over the test identities",
+        ),
+        "cmc": cmc_figure(evaluations, "CMC on the test identities"),
+        "retrieval": retrieval_sheet(dataset, config, features),
+    }
+    for name, picture in pictures.items():
+        if isinstance(picture, Figure):
+            picture.savefig(folder / f"{name}.png", dpi=120)
+        else:
+            picture.save(folder / f"{name}.png")
+        parent.tracker.log_file(folder / f"{name}.png", "pictures")
+    log_set_up(parent.tracker, config, {role: read_manifest(locate(demo.shards(role))).content_hash for role in ROLES})
+    parent.tracker.log_json("evaluation.json", as_json(evaluations))
+    parent.tracker.log_text("gains.txt", "\n".join(gains) + "\n")
+    parent.tracker.log_metrics({k: v for name, own in evaluations.items() for k, v in own.flat(name).items()}, step=0)
+    write_json(locate(demo.out / "evaluation.json"), as_json(evaluations))
+    return folder
+
+
+def _record_child(demo: _Demo, entry: RunEntry, evaluation: Evaluation, name: str) -> None:
+    """Add to a training's run what was measured after it."""
+    assert entry.mlflow_run_id is not None
+    assert entry.epoch is not None
+    with tracked_run(demo.places.tracking_uri, EXPERIMENT, entry.name, run_id=entry.mlflow_run_id) as run:
+        run.tracker.log_metrics(evaluation.flat("test"), step=entry.epoch)
+        run.tracker.log_json("evaluation.json", evaluation.to_dict())
+        for title, figure in training_figures(run.store, run.run_id, entry.name).items():
+            figure.savefig(demo.out / "pictures" / f"{title}_{name}.png", dpi=120)
+            run.tracker.log_figure(f"pictures/{title}.png", figure)
+
+
+def _earlier_run(places: Places, name: str) -> str | None:
+    store = MlflowStore(places.tracking_uri)
+    found = store.find_runs(store.ensure_experiment(EXPERIMENT), name)
+    return found[0].run_id if found else None
