@@ -7,13 +7,10 @@ two processes that set the same new experiment at once lose one another's runs.
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import logging
-import math
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -29,8 +26,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from rlq_ray.errors import TrackingError
 from rlq_ray.tracking.address import probe, shown_uri, sqlite_file
+from rlq_ray.tracking.artifacts import checked_place, encode_figure, encode_image
 from rlq_ray.tracking.background import BackgroundWriter, StampedPoint
 from rlq_ray.tracking.base import MetricPoint, RunRecord, RunStatus, Scalar
+from rlq_ray.tracking.metric_file import append_points, checked_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,10 +62,9 @@ class MlflowStore:
         """
         self.uri = uri
         probe(uri)
-        with _telling(self.uri, "open"):
+        with _telling(self.uri, "open"), _alone(sqlite_file(uri)):
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            with _alone(sqlite_file(uri)):
-                self._client.get_experiment("0")
+            self._client.get_experiment("0")
 
     def ensure_experiment(self, name: str) -> str:
         """Return the id of the experiment with a name, made if there is none.
@@ -256,9 +254,9 @@ class MlflowTracker:
 
     def log_metric_history(self, points: Iterable[MetricPoint]) -> None:
         """Queue the values of many steps, and append them to the local file."""
-        plain = [MetricPoint(_checked_name(p.name), float(p.value), int(p.step)) for p in points]
+        plain = [MetricPoint(checked_name(p.name), float(p.value), int(p.step)) for p in points]
         if self._metrics_path:
-            _append_lines(self._metrics_path, plain)
+            append_points(self._metrics_path, plain)
         self._writer.put_points(plain)
 
     def log_text(self, name: str, text: str) -> None:
@@ -271,15 +269,11 @@ class MlflowTracker:
 
     def log_image(self, name: str, image: Image.Image) -> None:
         """Encode a picture now and queue it."""
-        buffer = io.BytesIO()
-        image.save(buffer, format={"jpg": "jpeg"}.get(_suffix(name), _suffix(name)))
-        self._put_bytes(name, buffer.getvalue())
+        self._put_bytes(name, encode_image(name, image))
 
     def log_figure(self, name: str, figure: Figure) -> None:
         """Draw a figure now and queue it."""
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=_suffix(name), bbox_inches="tight")
-        self._put_bytes(name, buffer.getvalue())
+        self._put_bytes(name, encode_figure(name, figure))
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Copy a file now and queue the copy, so that the caller may delete or change it."""
@@ -328,9 +322,7 @@ class MlflowTracker:
 
     def _put_file(self, name: str, fill: Callable[[Path], Any]) -> None:
         """Lay down a file in a temporary folder and queue its upload."""
-        place = PurePosixPath(name)
-        if place.is_absolute() or ".." in place.parts or not place.name:
-            raise ValueError(f"artifact name '{name}' leaves the run: use a relative name such as pictures/a.png")
+        place = checked_place(name)
         folder = tempfile.TemporaryDirectory(prefix="rlq-artifact-")
         copy = Path(folder.name) / place.name
         fill(copy)
@@ -393,23 +385,3 @@ def _is_passing(error: Exception) -> bool:
 def _parts(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for start in range(0, len(entries), ENTRIES_PER_REQUEST):
         yield entries[start : start + ENTRIES_PER_REQUEST]
-
-
-def _checked_name(name: str) -> str:
-    if not name or not all(c.isalnum() or c in "_-. :/" for c in name):
-        raise ValueError(f"metric name '{name}' is not storable: use letters, digits and _ - . : / and space")
-    return name
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.removeprefix(".").lower() or "png"
-
-
-def _append_lines(path: Path, points: list[MetricPoint]) -> None:
-    """Append one JSON line per point; a value that is not finite is null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    now_s = round(time.time(), 3)
-    with path.open("a") as lines:
-        for name, value, step in points:
-            shown = value if math.isfinite(value) else None
-            lines.write(json.dumps({"step": step, "name": name, "value": shown, "time_s": now_s}) + "\n")
