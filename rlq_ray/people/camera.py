@@ -16,6 +16,8 @@ from rlq_ray.people.posing import turn
 from rlq_ray.people.presets import Preset
 from rlq_ray.people.scene import Scene, draw_scene
 
+DISPLAY_GAMMA = 2.2  # gains are drawn as they show on a display and applied to linear light
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -86,11 +88,11 @@ def draw_camera(preset: Preset, population: Population, seed: int, index: int) -
     return Camera(
         elevation=float(rng.uniform(0.03, 0.42)),
         distance=float(rng.uniform(4, 9)),
-        gain_rgb=(1 + rng.normal(0, preset.tint_deviation, 3)) * rng.uniform(*preset.gain_range),
+        gain_rgb=((1 + rng.normal(0, preset.tint_deviation, 3)) * rng.uniform(*preset.gain_range)) ** DISPLAY_GAMMA,
         light=light,
         ambient=float(rng.uniform(0.5, 0.65)),
         noise=float(rng.uniform(0.004, 0.015)),
-        contrast=float(rng.uniform(0.88, 1.1)),
+        contrast=float(rng.uniform(0.86, 1.14)),
         scene=draw_scene(rng),
     )
 

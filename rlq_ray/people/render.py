@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlq_ray.people.body import BoolArray, FloatArray, IntArray, RestBody, load_body
-from rlq_ray.people.camera import Camera, View, draw_camera, draw_heading, draw_view
+from rlq_ray.people.camera import DISPLAY_GAMMA, Camera, View, draw_camera, draw_heading, draw_view
 from rlq_ray.people.figure import Layer, load_figure
 from rlq_ray.people.identity import POPULATION_STREAMS, Identity, Population, draw_identity
 from rlq_ray.people.keypoints import joint_scores
@@ -24,7 +24,6 @@ from rlq_ray.people.shading import Label, Pixels, light, paint
 from rlq_ray.people.tailoring import Dressed, dress, smooth_cloth
 from rlq_ray.people.wardrobe import draw_outfit
 
-DISPLAY_GAMMA = 2.2
 HEADING_STREAM, FRAME_STREAM = 4, 5  # apart from the streams of identities, outfits and cameras
 HEADING_JITTER_RAD = 0.15
 
@@ -162,7 +161,7 @@ class Studio:
         s, (height, width) = self.preset.supersample, (self.preset.height, self.preset.width)
         samples = (picture[row::s, column::s] for row in range(s) for column in range(s))
         linear = sum(samples, np.zeros((height, width, 3))) / s**2
-        exposed = np.clip(linear * camera.gain_rgb * rng.uniform(0.92, 1.1), 0, None)
+        exposed = np.clip(linear * camera.gain_rgb * rng.uniform(0.9, 1.1) ** DISPLAY_GAMMA, 0, None)
         exposed = exposed * (1 + exposed / 4) / (1 + exposed)  # a soft shoulder instead of clipped lights
         shown = np.clip(1.18 * exposed, 0, 1) ** (camera.contrast / DISPLAY_GAMMA)
         shown = shown + rng.normal(0, camera.noise, shown.shape)

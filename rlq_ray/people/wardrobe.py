@@ -85,11 +85,11 @@ class Outfit:
 
 
 def draw_colour(rng: np.random.Generator) -> FloatArray:
-    """Draw the colour of a garment, linear RGB: a third greys, the rest any hue, seldom garish."""
-    if rng.random() < 0.36:
+    """Draw the colour of a garment, linear RGB: two in five grey, the rest any hue, seldom garish."""
+    if rng.random() < 0.40:
         value = GREYS[rng.integers(len(GREYS))]
         return to_linear(np.clip(value + rng.normal(0, 0.015, 3), 0.05, 0.95))
-    saturation = rng.beta(2.2, 1.8)
+    saturation = rng.beta(2.0, 2.6)
     value = rng.uniform(0.25, 0.92)
     return to_linear(np.array(colorsys.hsv_to_rgb(rng.random(), saturation, value)))
 
