@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from rlq_ray.errors import RlqError, UsageError
@@ -24,6 +23,9 @@ data_app = typer.Typer(help="Data sets: from folders to Arrow shards, and what i
 degrade_app = typer.Typer(help="Synthetic low quality.", no_args_is_help=True)
 for _name, _app in (("people", people_app), ("data", data_app), ("degrade", degrade_app)):
     app.add_typer(_app, name=_name)
+
+CommandLineError: Any = typer.BadParameter.__mro__[2]
+"""What typer raises for any wrong use; it is click's ClickException, in a copy that typer does not publish."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Store = Annotated[str | None, typer.Option(help="URI for runs and checkpoints. [env: RLQ_STORAGE; ./rlq-data]")]
@@ -241,12 +243,10 @@ def main() -> None:
     """Run the command line; errors of the user's making become one line."""
     try:
         app(standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted: nothing half-written counts; call it again to go on", 130)
-    except click.ClickException as error:
-        _fail(f"{error.format_message()}; see --help", error.exit_code)
+    except CommandLineError as error:
+        _fail(f"{error.format_message().rstrip('.')}; see --help", error.exit_code)
     except RlqError as error:
         if os.environ.get("RLQ_DEBUG"):
             raise

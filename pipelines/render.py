@@ -9,10 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import cast, get_args
 
-import ray
-
 from pipelines.console import counting
-from rlq_ray.distributed.tasks import map_on_cluster
+from rlq_ray.distributed.tasks import cluster_cpus, map_on_cluster
 from rlq_ray.errors import UsageError
 from rlq_ray.people import PRESETS, Preset
 from rlq_ray.people.dataset import MARKER, PartSummary, finish, write_part
@@ -36,7 +34,7 @@ def render_people(out: Path, preset_name: str, *, population: Population = "targ
         if found or not (out / "LTCC_ReID").exists():
             raise UsageError(f"{out} holds another data set or other files: give another --out, or delete it")
         shutil.rmtree(out)  # a rendering of ours that was cut off
-    num_parts = max(1, int(ray.cluster_resources().get("CPU", 1))) * PARTS_PER_CPU
+    num_parts = max(1, cluster_cpus()) * PARTS_PER_CPU
     write = functools.partial(
         _write_part, root=str(out.absolute()), preset=preset, population=population, seed=seed, num_parts=num_parts
     )

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "agg")
 for _name in ("RAY_ADDRESS", "RLQ_TRACKING_URI", "RLQ_STORAGE", "MLFLOW_TRACKING_URI"):
     os.environ.pop(_name, None)  # the tests are about what they start, not about what the user has running
+
+WARNING_FILTERS = (
+    "error",
+    "default::ResourceWarning",  # raised wherever the collector happens to run, so often in another test
+    "default::pytest.PytestUnraisableExceptionWarning",
+    "ignore:The ``noload`` loader strategy is deprecated",  # MLflow's use of SQLAlchemy
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make errors of warnings, but for those that others have to mend."""
+    for line in WARNING_FILTERS:
+        config.addinivalue_line("filterwarnings", line)
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +85,32 @@ def ray_cluster(service_folder: Path, s3_store: ObjectStore) -> Iterator[RaySess
 
     with session(num_cpus=4, temp_dir=service_folder / "ray") as found:
         yield found
+
+
+@dataclass(frozen=True)
+class TinyPeople:
+    """Rendered people of the preset `tiny`: folders in the LTCC layout, and the shards made of them, by role."""
+
+    folders: dict[str, Path]
+    shards: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def tiny_people(tmp_path_factory: pytest.TempPathFactory) -> TinyPeople:
+    """The target and the external set in the smallest size, rendered and ingested in this process."""
+    from rlq_ray.data import SideFiles, ingest
+    from rlq_ray.people import PRESETS
+    from rlq_ray.people.dataset import finish, write_part
+
+    base = tmp_path_factory.mktemp("people")
+    folders, shards = {}, {}
+    for role in ("target", "external"):
+        folder = base / role
+        part = write_part(str(folder), PRESETS["tiny"], population=role, seed=0, part=0, num_parts=1)
+        finish(str(folder), PRESETS["tiny"], [part])
+        side_files = SideFiles(
+            gender=folder / "gender.csv", keypoints=folder / "keypoints.json", masks=folder / "masks", pose_k=5
+        )
+        ingest(folder, "ltcc", base / "shards" / role, name=f"tiny-{role}", side_files=side_files)
+        folders[role], shards[role] = folder, str(base / "shards" / role)
+    return TinyPeople(folders, shards)

@@ -56,7 +56,7 @@ def build_config(settings: Mapping[str, Any], overrides: Iterable[str] = ()) -> 
     Raises:
         UsageError: see `load_recipe`.
     """
-    merged = json.loads(json.dumps(settings))
+    merged = {"data": {}} | json.loads(json.dumps(settings))  # so that a missing data.target is named in full
     for override in overrides:
         key, value = _parse_override(override)
         _assign(merged, key, value)

@@ -11,6 +11,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def cluster_cpus() -> int:
+    """Count the CPUs of the connected cluster."""
+    return int(ray.cluster_resources().get("CPU", 0))
+
+
 def map_on_cluster(
     function: Callable[[Item], Result], items: Sequence[Item], *, advance: Callable[[], None] | None = None
 ) -> list[Result]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -126,7 +125,7 @@ def _distillation(
     external = DataSet.open(config.data.external, cache_mb=config.data.cache_mb)
     loader = ExternalLoader(
         external,
-        np.arange(len(external)),
+        external.index.rows_of_split("train"),
         batch=config.batch,
         data=config.data,
         seed=config.seed,

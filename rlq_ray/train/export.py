@@ -15,8 +15,8 @@ class InferenceModel(nn.Module):
     def __init__(self, network: ReIDNetwork) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean_C11", torch.tensor(IMAGENET_MEAN)[:, None, None])
-        self.register_buffer("std_C11", torch.tensor(IMAGENET_STD)[:, None, None])
+        self.mean_C11 = nn.Buffer(torch.tensor(IMAGENET_MEAN)[:, None, None])
+        self.std_C11 = nn.Buffer(torch.tensor(IMAGENET_STD)[:, None, None])
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Normalise and embed."""

@@ -1,0 +1,54 @@
+"""Every shipped recipe loads, survives the way to plain values and back, and builds its network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.train import RECIPES
+from rlq_ray.config.load import build_config, load_recipe, to_dict
+from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.models import ReIDNetwork
+from rlq_ray.types import ClassSpace
+
+NAMES = sorted(path.stem for path in RECIPES.glob("*.toml"))
+SOURCES = ["data.target=shards/target", "data.external=shards/external", "teacher=runs/teacher", "model.weights=random"]
+CLASSES = ClassSpace(identities=("0", "1"), clothes=("0_1", "1_1"), identity_of_clothes=(0, 1), pose_clusters=15)
+
+
+def read(name: str) -> ExperimentConfig:
+    return load_recipe(RECIPES / f"{name}.toml", SOURCES)
+
+
+def test_there_are_recipes_for_the_demo_and_the_published_method() -> None:
+    assert {"demo_teacher", "demo_base", "demo_rlq", "tiny_base", "tiny_rlq", "base", "cap", "rlq"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loads_builds_and_survives(name: str) -> None:
+    config = read(name)
+    assert build_config(to_dict(config)) == config
+    network = ReIDNetwork(config.model, CLASSES)
+    assert network.has_pose == config.model.pose_branch
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_opens_with_what_it_is_and_how_it_is_run(name: str) -> None:
+    head = (RECIPES / f"{name}.toml").read_text().splitlines()[:6]
+    assert head[0].startswith("# ")
+    assert name in {"tiny_base", "tiny_rlq"} or any("rlq train" in line for line in head)
+
+
+def test_the_demo_compares_like_with_like() -> None:
+    """Base model and RLQ see as many target images in as many steps, and are measured alike."""
+    base, rlq = read("demo_base"), read("demo_rlq")
+    for section in ("batch", "train", "optimizer", "augment", "degrade", "evaluate", "data"):
+        left, right = getattr(base, section), getattr(rlq, section)
+        assert left == right, section
+    assert rlq.schedule.tad_steps > 0 == base.schedule.tad_steps
+
+
+def test_shipped_with_the_package() -> None:
+    assert Path("pipelines/recipes").name == RECIPES.name
+    assert RECIPES.parent.name == "pipelines"

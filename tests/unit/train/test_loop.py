@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlq_ray.collectives import World
+from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.errors import CheckpointError, TrainingError
+from rlq_ray.storage import locate
+from rlq_ray.train.build import Parts, build
+from rlq_ray.train.checkpoint import CheckpointCard, read_card, read_network, read_state, write_checkpoint
+from rlq_ray.train.features import Embedding
+from rlq_ray.train.loop import Plan, StepRecord, fit, train_step
+from rlq_ray.train.state import TrainState
+from rlq_ray.train.validation import Validation
+
+CPU = torch.device("cpu")
+
+
+class Memory:
+    """Keeps what a training told, and a copy of its state after each evaluation."""
+
+    def __init__(self) -> None:
+        self.records: list[StepRecord] = []
+        self.epochs: list[int] = []
+        self.bests: list[bool] = []
+        self.states: list[dict] = []
+
+    def after_step(self, record: StepRecord) -> None:
+        self.records.append(record)
+
+    def after_epoch(self, state: TrainState, epoch: int, metrics: Mapping[str, float], *, is_best: bool) -> None:
+        assert all(math.isfinite(value) for value in metrics.values())
+        self.epochs.append(epoch)
+        self.bests.append(is_best)
+        self.states.append(torch.load(_saved(state), weights_only=True))
+
+    def losses(self) -> list[tuple[str, list[float]]]:
+        return [(record.phase, record.terms_N.tolist()) for record in self.records]
+
+
+def _saved(state: TrainState):
+    buffer = io.BytesIO()
+    torch.save(state.state_dict(), buffer)
+    buffer.seek(0)
+    return buffer
+
+
+def run(config: ExperimentConfig, resume: dict | None = None) -> tuple[Memory, Parts]:
+    parts = build(config, world=World(), device=CPU)
+    if resume:
+        parts.state.load_state_dict(resume)
+    embedding = Embedding.of(config, parts.augmenter, CPU)
+    validation = Validation(parts, embedding, config.evaluate, World())
+    memory = Memory()
+    fit(
+        parts.state, Plan(parts.timeline, config.optimizer, config.train, validation.select_on, CPU), validation, memory
+    )
+    parts.close()
+    return memory, parts
+
+
+def test_alternates_the_phases_and_names_every_term(configure) -> None:
+    memory, parts = run(configure("tiny_rlq"))
+    assert [record.phase for record in memory.records] == ["tad", "cap"] * 6
+    assert set(memory.records[0].names) == {"feature_hq", "feature_lq", "agreement_lq"}
+    first_cap, last_cap = memory.records[1], memory.records[-1]
+    everywhere = {"identity_clothes", "identity", "agreement", "triplet", "gender", "pose", "disentangle"}
+    assert set(first_cap.names) == everywhere
+    assert set(last_cap.names) == everywhere | {"clothes_adversarial"}, "clothes_from_epoch = 1"
+    assert memory.epochs == [1, 2]
+    assert parts.state.step == 12
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_seed_does_not(configure) -> None:
+    once, _ = run(configure("tiny_rlq"))
+    again, _ = run(configure("tiny_rlq"))
+    other, _ = run(configure("tiny_rlq", "seed=1"))
+    assert once.losses() == again.losses()
+    assert once.losses() != other.losses()
+
+
+def test_interrupted_equals_uninterrupted(configure) -> None:
+    config = configure("tiny_rlq")
+    whole, whole_parts = run(config)
+    resumed, resumed_parts = run(config, resume=whole.states[0])
+    assert resumed.losses() == whole.losses()[6:]
+    for name, tensor in whole_parts.state.network.state_dict().items():
+        assert torch.equal(tensor, resumed_parts.state.network.state_dict()[name]), name
+
+
+def test_tad_leaves_alone_what_it_does_not_use(configure) -> None:
+    """Adam would move a parameter whose gradient is zero but there; pose and gender must not have one."""
+    config = configure("tiny_rlq")
+    parts = build(config, world=World(), device=CPU)
+    before = {name: value.clone() for name, value in parts.state.network.named_parameters()}
+    plan = Plan(parts.timeline, config.optimizer, config.train, "none", CPU)
+    train_step(parts.state, plan, parts.state.phases["tad"], 1e-3)
+    moved = {name for name, value in parts.state.network.named_parameters() if not torch.equal(value, before[name])}
+    parts.close()
+    assert any(name.startswith("identity_branch") for name in moved)
+    assert not any(name.startswith(("pose_", "gender_")) for name in moved)
+
+
+def test_without_masks_there_are_no_copies(configure) -> None:
+    memory, parts = run(configure("tiny_base", "augment.recolour=false", "train.epochs=1"))
+    assert len(memory.records) == 3
+    assert parts.state.clothes.classifier.weight.shape[0] == len(parts.split.classes.clothes)
+
+
+def test_best_is_kept_by_the_validation_score(configure) -> None:
+    memory, parts = run(configure("tiny_base", "train.epochs=3"))
+    assert memory.bests[0]
+    assert parts.state.best.epoch == [e for e, best in zip(memory.epochs, memory.bests, strict=True) if best][-1]
+
+
+def test_without_validation_the_latest_is_the_best(configure) -> None:
+    memory, _ = run(configure("tiny_base", "data.validation_fraction=0"))
+    assert memory.bests == [True, True]
+
+
+def test_stops_before_the_update_when_a_loss_is_not_finite(configure) -> None:
+    config = configure("tiny_base", "augment.recolour=false")
+    parts = build(config, world=World(), device=CPU)
+    with torch.no_grad():
+        parts.state.network.identity_head.weight.fill_(float("nan"))
+    before = {name: value.clone() for name, value in parts.state.network.named_parameters()}
+    plan = Plan(parts.timeline, config.optimizer, config.train, "none", CPU)
+    with pytest.raises(TrainingError, match=r"step 0 are not finite .* lower optimizer\.learning_rate"):
+        fit(parts.state, plan, dict, Memory())
+    for name, value in parts.state.network.named_parameters():
+        assert torch.equal(value.nan_to_num(), before[name].nan_to_num()), name
+    parts.close()
+
+
+def test_bf16_trains_and_keeps_weights_and_losses_in_fp32(configure) -> None:
+    memory, parts = run(configure("tiny_rlq", "train.precision=bf16", "train.epochs=1"))
+    exact, _ = run(configure("tiny_rlq", "train.epochs=1"))
+    assert {p.dtype for p in parts.state.network.parameters()} == {torch.float32}
+    assert memory.records[0].terms_N.dtype == torch.float32
+    assert memory.losses() != exact.losses()
+    torch.testing.assert_close(memory.records[0].terms_N, exact.records[0].terms_N, rtol=0.05, atol=0.05)
+
+
+def test_a_teacher_of_another_size_is_refused(configure) -> None:
+    with pytest.raises(CheckpointError, match="features of size 64, the student of 128"):
+        build(configure("tiny_rlq", "model.narrow_width=8"), world=World(), device=CPU)
+
+
+def test_a_checkpoint_comes_back_whole(configure, tmp_path: Path) -> None:
+    config = configure("tiny_base", "train.epochs=1")
+    _, parts = run(config)
+    card = CheckpointCard(config, parts.split.classes, "hash", epoch=1, step=3, metrics={"a": 0.5})
+    write_checkpoint(tmp_path, card, parts.state.state_dict())
+    assert read_card(locate(tmp_path)) == card
+    network, _ = read_network(locate(tmp_path))
+    image = torch.rand(2, 3, 64, 32)
+    torch.testing.assert_close(network.embed(image), parts.state.network.eval().embed(image), rtol=0, atol=1e-6)
+    assert read_state(locate(tmp_path))["step"] == 3
+    (tmp_path / "state.pt").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match=r"state\.pt is damaged"):
+        read_state(locate(tmp_path))
+    (tmp_path / "checkpoint.json").unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        read_card(locate(tmp_path))
