@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.processes import check_port_free, free_ports, start_service, stop_group, wait_until
+from cluster.processes import check_port_free, free_ports, start_service, wait_until
 from rlq_ray.errors import ServiceError
 
 PARENT_AND_CHILD = """
@@ -56,7 +56,7 @@ def test_stop_kills_what_does_not_listen(tmp_path):
     )
     service = start_service("a deaf one", [sys.executable, "-c", deaf], tmp_path / "log")
     wait_until(service, lambda: "deaf" in (tmp_path / "log").read_text(), timeout_s=20)
-    stop_group(service.process_group, grace_s=0.2, leader=service.process)
+    service.stop(grace_s=0.2)
     assert service.process.poll() is not None
 
 
