@@ -88,7 +88,7 @@ def hanging_hair(figure: Figure, body: RestBody, rest: FloatArray) -> FloatArray
     of_back = skin & (z <= 0.80) & (z > HAIR_BOTTOM) & (x < 0.12) & (y > -0.03)
     top, bottom = float(body.height_of(HAIR_TOP)), float(body.height_of(HAIR_BOTTOM))
     supports = ring_supports(rest[of_head | of_back].astype(np.float64), top, bottom, HAIR_RINGS)
-    supports = hang(supports, 0.006) + 0.007
+    supports = hang(supports, np.full(HAIR_RINGS, 0.006)) + 0.007
     centres, radii = ring_outlines(supports)
     angle = 2 * np.pi * np.arange(NUM_DIRECTIONS) / NUM_DIRECTIONS
     radii = radii + 0.003 * np.sin(angle * 13)

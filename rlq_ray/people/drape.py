@@ -50,12 +50,12 @@ def ring_supports(points: FloatArray, top: float, bottom: float, num_rings: int)
 
 
 @njit(cache=True)
-def hang(supports: FloatArray, shrink: float) -> FloatArray:
-    """Let each ring reach at least as far as the ring above it minus `shrink` metres, then even out neighbours."""
+def hang(supports: FloatArray, shrink: FloatArray) -> FloatArray:
+    """Let each ring reach as far as the one above it minus its `shrink` (rings,) in metres; even out neighbours."""
     hung = supports.copy()
     for ring in range(1, hung.shape[0]):
         for k in range(NUM_DIRECTIONS):
-            hung[ring, k] = max(hung[ring, k], hung[ring - 1, k] - shrink)
+            hung[ring, k] = max(hung[ring, k], hung[ring - 1, k] - shrink[ring])
     even = hung.copy()
     for ring in range(1, hung.shape[0] - 1):
         for k in range(NUM_DIRECTIONS):

@@ -19,6 +19,7 @@ BACK_BONES = ("spine05", "spine04", "spine03", "spine02", "spine01")
 ARM_DROP = 0.62  # from the resting body's spread arms to hanging ones
 SHOULDER_DROP = 0.14  # the shoulder's own share of that
 WALKING_SHARE = 0.8
+HIP_LEVEL = 0.10
 LIFTED_ARM_SHARE = 0.06  # a telephone, a strap
 
 
@@ -119,7 +120,7 @@ def hang_skirt(dressed: Dressed, points: FloatArray, ripple: float) -> Tube:
     top, hem = (float(dressed.body.height_of(level)) for level in (SKIRT_TOP, bottom.hem_level))
     heights = np.linspace(top, hem, SKIRT_RINGS)
     supports = ring_supports(points, top, hem, SKIRT_RINGS)
-    supports = hang(supports, (0.02 + 0.12 * bottom.clinging) * (top - hem) / (SKIRT_RINGS - 1))
+    supports = hang(supports, np.full(SKIRT_RINGS, (0.01 + 0.07 * bottom.clinging) * (top - hem) / (SKIRT_RINGS - 1)))
     drop = (top - heights)[:, None]
     supports = supports + 0.005 + bottom.looseness * np.clip(drop / 0.2, 0, 1) + 0.45 * bottom.flare * drop
     return _rippled(supports, heights, drop, 0.02 + 0.10 * bottom.flare, ripple)
@@ -131,7 +132,9 @@ def hang_top(dressed: Dressed, points: FloatArray, ripple: float) -> Tube:
     top, hem = (float(dressed.body.height_of(level)) for level in (TUBE_TOP, outfit.top.hem_level))
     heights = np.linspace(top, hem, TUBE_RINGS)
     supports = ring_supports(points, top, hem, TUBE_RINGS)
-    supports = hang(supports, (0.10 + 0.9 * outfit.top.clinging) * (top - hem) / (TUBE_RINGS - 1))
+    below_hips = heights < dressed.body.height_of(HIP_LEVEL)  # there even a tight dress or coat falls straight
+    slope = np.where(below_hips, 0.03, 0.10 + 0.9 * outfit.top.clinging)
+    supports = hang(supports, slope * (top - hem) / (TUBE_RINGS - 1))
     drop = (top - heights)[:, None]
     supports = supports + 0.003 + outfit.top.looseness * np.clip(drop / 0.3, 0, 1)
     if outfit.bottom.kind == "dress":

@@ -67,7 +67,7 @@ def shape_trousers(
     """Let the trouser layer (N, 3) hang from thighs and calves, each leg around its own axis."""
     shaped = vertices.copy()
     top, bottom = body.height_of(LEG_TOP), body.height_of(LEG_BOTTOM)
-    shrink = (0.02 + 0.7 * outfit.bottom.clinging) * (top - bottom) / (LEG_RINGS - 1)
+    shrink = np.full(LEG_RINGS, (0.02 + 0.7 * outfit.bottom.clinging) * (top - bottom) / (LEG_RINGS - 1))
     strength = np.clip((0.02 - canonical[:, 2]) / 0.12, 0, 1).astype(np.float32)
     for side, sign in (("L", 1), ("R", -1)):
         leg = np.flatnonzero(sign * canonical[:, 0] > 0)
@@ -93,7 +93,7 @@ def cloth_layers(
     level = canonical[:, 2]
     normals = vertex_normals(smooth, faces)
     loose = outfit.top.looseness
-    cuff = 1 + 0.8 * np.clip(canonical[:, 0] * 0 + figure.arm_position[at] - 0.4, 0, 1.2)
+    cuff = 1 + 0.8 * np.clip(figure.arm_position[at] - 0.4, 0, 1.2)
     off = np.where(arm > 0.3, 0.005 + 0.4 * loose * cuff, 0.007 + 0.35 * loose)
     shirt = smooth + normals * off[:, None]
     hung = shape_trousers(model, body, smooth, canonical, outfit)

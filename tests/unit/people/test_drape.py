@@ -35,7 +35,7 @@ def test_cloth_spans_the_hollow_between_two_legs() -> None:
 def test_cloth_falls_from_what_sticks_out() -> None:
     supports = np.full((6, NUM_DIRECTIONS), 0.1)
     supports[1] = 0.3
-    hung = hang(supports, 0.05)
+    hung = hang(supports, np.full(6, 0.05))
     np.testing.assert_allclose(hung[2:5, 0], [0.25, 0.2, 0.15], atol=1e-9)
     assert hung[0, 0] == 0.1
 
