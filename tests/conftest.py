@@ -28,6 +28,7 @@ WARNING_FILTERS = (
     "error",
     "default::ResourceWarning",  # raised wherever the collector happens to run, so often in another test
     "default::pytest.PytestUnraisableExceptionWarning",
+    *(rf"ignore:::{package}\..*" for package in ("mlflow", "ray", "torch", "sqlalchemy", "alembic")),  # not our calls
     "ignore:The ``noload`` loader strategy is deprecated",  # MLflow's use of SQLAlchemy
 )
 
