@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from rlq_ray.people.backdrop import trace_scene
 from rlq_ray.people.body import BoolArray, FloatArray, IntArray, RestBody, load_body
 from rlq_ray.people.camera import DISPLAY_GAMMA, Camera, View, draw_camera, draw_heading, draw_view
 from rlq_ray.people.figure import Layer, load_figure
@@ -19,7 +20,6 @@ from rlq_ray.people.keypoints import joint_scores
 from rlq_ray.people.posing import draw_pose, posed_vertices, turn
 from rlq_ray.people.presets import Preset
 from rlq_ray.people.rasterise import gather, rasterise, vertex_normals
-from rlq_ray.people.scene import trace_scene
 from rlq_ray.people.shading import Label, Pixels, light, paint
 from rlq_ray.people.tailoring import Dressed, dress, smooth_cloth
 from rlq_ray.people.wardrobe import draw_outfit
