@@ -59,7 +59,7 @@ def ingest_folder(
         DataError: an image, name or side file that cannot be used.
         StorageError: the target cannot be written.
     """
-    probe_writable(locate(to))
     plan = plan_ingest(root.absolute(), layout, to, name=name, licence=licence, side_files=side_files)
+    probe_writable(locate(to))
     with counting(f"writing the shards of {name}", len(plan.jobs)) as advance:
         return finish_ingest(plan, map_on_cluster(write_shard, plan.jobs, advance=advance))

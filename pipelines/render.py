@@ -15,6 +15,7 @@ from rlq_ray.errors import UsageError
 from rlq_ray.people import PRESETS, Preset
 from rlq_ray.people.dataset import MARKER, PartSummary, finish, write_part
 from rlq_ray.people.identity import Population
+from rlq_ray.storage import locate, probe_writable
 
 PARTS_PER_CPU = 4
 """So that a slow part does not leave the other CPUs idle for long."""
@@ -34,6 +35,7 @@ def render_people(out: Path, preset_name: str, *, population: Population = "targ
         if found or not (out / "LTCC_ReID").exists():
             raise UsageError(f"{out} holds another data set or other files: give another --out, or delete it")
         shutil.rmtree(out)  # a rendering of ours that was cut off
+    probe_writable(locate(out))
     num_parts = max(1, cluster_cpus()) * PARTS_PER_CPU
     write = functools.partial(
         _write_part, root=str(out.absolute()), preset=preset, population=population, seed=seed, num_parts=num_parts

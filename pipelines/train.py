@@ -12,7 +12,7 @@ from pipelines.tracked import TrackedRun, log_set_up, tracked_run
 from rlq_ray.config.load import load_recipe, to_dict
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.data import Manifest, read_manifest
-from rlq_ray.distributed.driver import Tracking, launch
+from rlq_ray.distributed.driver import Tracking, launch, plan_workers
 from rlq_ray.distributed.runs import RunEntry, claim_name
 from rlq_ray.errors import CheckpointError, DataError, UsageError
 from rlq_ray.storage import locate
@@ -58,6 +58,7 @@ def train(
         TrainingError: the training failed.
     """
     data_hashes = {role: manifest.content_hash for role, manifest in preflight(config).items()}
+    plan_workers(config.workers)
     entry = claim_name(places.store, name, to_dict(config), resume=resume)
     with tracked_run(
         places.tracking_uri,

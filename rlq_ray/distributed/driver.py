@@ -55,7 +55,7 @@ def launch(
         StorageError: the store cannot be written.
         TrainingError: the training failed for good.
     """
-    scaling = _scaling(config.workers)
+    scaling = plan_workers(config.workers)
     probe_writable(store)
     settings = to_dict(config)
     entry = replace(entry, state="running", config=settings, mlflow_run_id=tracking.run_id if tracking else None)
@@ -109,7 +109,7 @@ def _trainer(
     )
 
 
-def _scaling(workers: WorkersConfig) -> ScalingConfig:
+def plan_workers(workers: WorkersConfig) -> ScalingConfig:
     """Decide on GPUs, and refuse what the cluster could never place.
 
     Raises:

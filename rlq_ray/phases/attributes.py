@@ -147,5 +147,7 @@ class CoarseAttributePhase:
             self._augment.recolour_alpha,
         )
         copy_BCHW = self._augmenter.train(copy_BCHW, draw(num_global, self._augment, generator).slice(start, stop))
-        copied = labels._replace(clothes_B=recoloured_clothes(pair_B, batch.identity_B, self._num_clothes))
+        copied = labels._replace(
+            clothes_B=recoloured_clothes(pair_B, batch.identity_B, self._num_clothes, batch.mask_faulty_B)
+        )
         return torch.cat([image_BCHW, copy_BCHW]), Labels(*map(torch.cat, zip(labels, copied, strict=True)))

@@ -1,0 +1,149 @@
+"""Runs that are killed, resumed, or started by mistake, on a real Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.places import Places
+from pipelines.train import RECIPES, train
+from rlq_ray.config.load import load_recipe, to_dict
+from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.distributed.driver import launch
+from rlq_ray.distributed.progress import Progress
+from rlq_ray.distributed.runs import RunEntry, claim_name, find_run
+from rlq_ray.errors import DataError, UsageError
+from rlq_ray.storage import exists, locate
+from rlq_ray.tracking.mlflow_tracker import MlflowStore
+from rlq_ray.train.checkpoint import read_state
+
+
+@pytest.fixture(scope="module")
+def places(ray_cluster, sqlite_uri, tmp_path_factory: pytest.TempPathFactory) -> Places:
+    return Places(locate(tmp_path_factory.mktemp("store")), sqlite_uri, None)
+
+
+@pytest.fixture(scope="module")
+def config(tiny_people) -> ExperimentConfig:
+    settings = [f"data.target={tiny_people.shards['target']}", "train.epochs=4", "train.steps_per_epoch=8"]
+    return load_recipe(RECIPES / "tiny_base.toml", settings)
+
+
+@pytest.fixture(scope="module")
+def whole(places: Places, config: ExperimentConfig) -> RunEntry:
+    """A run that nothing disturbed."""
+    return train(config, places, name="whole")
+
+
+def latest_state(places: Places, name: str) -> dict:
+    return read_state(places.store / "runs" / name / "epoch_00004")
+
+
+def assert_same_training(left: dict, right: dict) -> None:
+    assert left["step"] == right["step"]
+    for part in ("network", "clothes"):
+        tensors = left[part]["classifier"] if part == "clothes" else left[part]
+        others = right[part]["classifier"] if part == "clothes" else right[part]
+        for key, tensor in tensors.items():
+            torch.testing.assert_close(tensor, others[key], rtol=0, atol=1e-6, msg=key)
+
+
+def train_workers(session_folder: Path) -> list[int]:
+    """Pids of the Ray Train workers that belong to this test session's cluster."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                title = (folder / "cmdline").read_bytes()
+                files = {str(link.readlink()) for link in (folder / "fd").iterdir()}
+            except OSError:
+                continue
+            if title.startswith(b"ray::RayTrainWorker") and any(str(session_folder) in file for file in files):
+                found.append(int(folder.name))
+    return found
+
+
+def test_a_killed_worker_changes_nothing_but_time(
+    places: Places, config: ExperimentConfig, whole: RunEntry, service_folder: Path
+) -> None:
+    killed: list[int] = []
+
+    def kill_once(progress: Progress) -> None:
+        if progress.epoch >= 2 and not killed:
+            pid = train_workers(service_folder)[0]
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+
+    entry = claim_name(places.store, "killed", to_dict(config), resume=False)
+    entry = launch(config, entry=entry, store=places.store, show=kill_once)
+    assert killed, "the run was over before a worker could be killed"
+    assert entry.state == "finished"
+    assert_same_training(latest_state(places, "killed"), latest_state(places, "whole"))
+
+
+def test_a_run_whose_driver_was_killed_goes_on_by_its_name(
+    places: Places, config: ExperimentConfig, whole: RunEntry, ray_cluster, tmp_path: Path
+) -> None:
+    settings = [f"data.target={config.data.target}", "train.epochs=4", "train.steps_per_epoch=8"]
+    where = ["--store", places.store.uri, "--tracking-uri", places.tracking_uri]
+    command = [sys.executable, "-m", "pipelines.cli", "train", "tiny_base", *settings, "--name", "cut-off", *where]
+    with (tmp_path / "log").open("wb") as log:
+        environment = os.environ | {"RAY_ADDRESS": ray_cluster.address}
+        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        first_checkpoint = places.store / "runs" / "cut-off" / "epoch_00001" / "checkpoint.json"
+        deadline_s = time.monotonic() + 120
+        while not exists(first_checkpoint) and driver.poll() is None and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        driver.kill()
+        driver.wait()
+    assert exists(first_checkpoint), (tmp_path / "log").read_text()
+    assert find_run(places.store, "cut-off").state == "running"
+    resumed = train(config, places, name="cut-off", resume=True)
+    assert resumed.state == "finished"
+    assert_same_training(latest_state(places, "cut-off"), latest_state(places, "whole"))
+    assert MlflowStore(places.tracking_uri).run(resumed.mlflow_run_id).status == "FINISHED"
+
+
+def test_a_name_is_used_once(places: Places, config: ExperimentConfig, whole: RunEntry) -> None:
+    with pytest.raises(UsageError, match=r"the run 'whole' exists .* --resume"):
+        train(config, places, name="whole")
+    with pytest.raises(UsageError, match="there is no run 'nobody'"):
+        train(config, places, name="nobody", resume=True)
+    other = config.model_copy(update={"seed": 9})
+    with pytest.raises(UsageError, match="started with another 'seed'"):
+        train(other, places, name="whole", resume=True)
+    assert find_run(places.store, "whole") == whole
+
+
+def test_what_the_cluster_cannot_place_is_refused_with_the_arithmetic(places: Places, config: ExperimentConfig) -> None:
+    crowd = config.model_copy(update={"workers": config.workers.model_copy(update={"count": 4, "cpus": 3})})
+    with pytest.raises(UsageError, match="4 workers of 3 CPUs need 12, the cluster has 4"):
+        train(crowd, places, name="crowd")
+    assert find_run(places.store, "crowd") is None
+
+
+def test_a_cause_that_no_restart_mends_ends_in_one_line(
+    places: Places, config: ExperimentConfig, tiny_people, tmp_path: Path
+) -> None:
+    """A shard that is damaged after the preflight is found by the workers."""
+    damaged = tmp_path / "shards"
+    shutil.copytree(tiny_people.shards["target"], damaged)
+    for shard in (damaged / "shards").glob("*.parquet"):
+        shard.write_bytes(shard.read_bytes()[:-100])
+    broken = config.model_copy(update={"data": config.data.model_copy(update={"target": str(damaged)})})
+    with pytest.raises(DataError) as caught:
+        train(broken, places, name="damaged")
+    assert "\n" not in str(caught.value)
+    assert ".parquet" in str(caught.value)
+    entry = find_run(places.store, "damaged")
+    assert entry is not None
+    assert entry.state == "failed"
+    assert MlflowStore(places.tracking_uri).run(entry.mlflow_run_id).status == "FAILED"
