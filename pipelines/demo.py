@@ -217,7 +217,7 @@ def _record_child(demo: _Demo, entry: RunEntry, evaluation: Evaluation, name: st
     with tracked_run(demo.places.tracking_uri, EXPERIMENT, entry.name, run_id=entry.mlflow_run_id) as run:
         run.tracker.log_metrics(evaluation.flat("test"), step=entry.epoch)
         run.tracker.log_json("evaluation.json", evaluation.to_dict())
-        for title, figure in training_figures(run.store, run.run_id, entry.name).items():
+        for title, figure in training_figures(run.store, run.run_id, entry.name, entry.epoch).items():
             figure.savefig(demo.out / "pictures" / f"{title}_{name}.png", dpi=120)
             run.tracker.log_figure(f"pictures/{title}.png", figure)
 

@@ -188,7 +188,7 @@ def results_figure(evaluations: Mapping[str, Evaluation], *, title: str, subtitl
     return results_chart(results, chance=chance, title=title, subtitle=subtitle)
 
 
-def training_figures(store: MlflowStore, run_id: str, name: str) -> dict[str, Figure]:
+def training_figures(store: MlflowStore, run_id: str, name: str, best_epoch: int) -> dict[str, Figure]:
     """Draw a run's losses and its scores on the validation identities from what was tracked."""
     losses: dict[str, dict[str, Any]] = {}
     scores: dict[tuple[str, str, str], Any] = {}
@@ -204,7 +204,7 @@ def training_figures(store: MlflowStore, run_id: str, name: str) -> dict[str, Fi
         )
     }
     if scores:
-        figures["validation_curves"] = evaluation_curves(scores, title=f"Validation identities, {name}")
+        figures["validation_curves"] = evaluation_curves(scores, best_epoch=best_epoch, title=f"Validation identities, {name}")
     return figures
 
 

@@ -103,6 +103,8 @@ class AugmentConfig(Section):
     """Half width of the range around 1 of a brightness factor; the published method uses none."""
     recolour: bool = True
     """Give every target image a copy in other clothes (needs masks)."""
+    recolour_originals: Probability = 0.0
+    """Chance that the image beside its copy is put into other clothes too; the published method leaves it as it is."""
     recolour_alpha: Probability = 0.7
     """Weight of the new colour in that copy."""
 

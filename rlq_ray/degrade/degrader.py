@@ -97,7 +97,7 @@ def describe(draw: DegradeDraw, i: int) -> str:
     if kind == PIXELATION:
         return f"pixelation {int(draw.short_side_B[i])} px"
     if kind == GAUSSIAN:
-        return f"out of focus, sigma {float(draw.sigma_B[i]):.1f} px in {int(draw.kernel_px_B[i])} px"
+        return f"defocus σ {float(draw.sigma_B[i]):.1f} px"
     if kind == MOTION:
-        return f"motion {int(draw.length_B[i])} px at {int(draw.angle_B[i])}°"
+        return f"motion {int(draw.length_B[i])} px, {int(draw.angle_B[i])}°"
     raise ValueError(f"kind_B[{i}] is {kind}: pass 0 (pixelation), 1 (gaussian) or 2 (motion)")

@@ -69,7 +69,7 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset("tiny", 128, 64, 1, train_identities=8, test_identities=8, outfits=2, cameras_per_outfit=2, frames=1),
         Preset(
-            "small", 128, 64, 2, train_identities=110, test_identities=60, outfits=3, cameras_per_outfit=2, frames=2
+            "small", 128, 64, 2, train_identities=160, test_identities=60, outfits=3, cameras_per_outfit=2, frames=2
         ),
         Preset(
             "default", 128, 64, 2, train_identities=250, test_identities=150, outfits=3, cameras_per_outfit=2, frames=3

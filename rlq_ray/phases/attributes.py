@@ -127,27 +127,36 @@ class CoarseAttributePhase:
     def _with_copies(self, batch: Batch, moment: Moment) -> tuple[Tensor, Labels]:
         """Append the recoloured copies, augment all, and return the network's input with its labels."""
         generator = seeded_generator(batch.image_BCHW.device, self._seed, self.name, moment.step)
-        num_global = len(batch) * self._world.size
-        start, stop = self._world.share(num_global)
-        image_BCHW = self._augmenter.train(
-            batch.image_BCHW, draw(num_global, self._augment, generator).slice(start, stop)
-        )
         labels = Labels(batch.identity_B, batch.clothes_B, batch.gender_B, batch.pose_B)
         if not self._augment.recolour or batch.shirt_B1HW is None:
-            return image_BCHW, labels
+            return self._augmented(batch.image_BCHW, generator), labels
+        image_BCHW, clothes_B = self._recoloured(batch, self._augment.recolour_originals, generator)
+        copy_BCHW, copy_clothes_B = self._recoloured(batch, 1.0, generator)
+        both_BCHW = torch.cat([self._augmented(image_BCHW, generator), self._augmented(copy_BCHW, generator)])
+        pair = labels._replace(clothes_B=clothes_B), labels._replace(clothes_B=copy_clothes_B)
+        return both_BCHW, Labels(*map(torch.cat, zip(*pair, strict=True)))
+
+    def _augmented(self, image_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+        num_global = len(image_BCHW) * self._world.size
+        return self._augmenter.train(
+            image_BCHW, draw(num_global, self._augment, generator).slice(*self._world.share(num_global))
+        )
+
+    def _recoloured(self, batch: Batch, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Put a random share of the images into other clothes; return the images and their clothes labels."""
+        if share == 0:
+            return batch.image_BCHW, batch.clothes_B
+        assert batch.shirt_B1HW is not None
         assert batch.trousers_B1HW is not None
         assert batch.mask_faulty_B is not None
+        num_global = len(batch) * self._world.size
+        start, stop = self._world.share(num_global)
         pair_B = draw_pairs(num_global, generator)[start:stop]
-        copy_BCHW = recolour(
-            batch.image_BCHW,
-            batch.shirt_B1HW,
-            batch.trousers_B1HW,
-            batch.mask_faulty_B,
-            pair_B,
-            self._augment.recolour_alpha,
+        chosen_B = torch.rand(num_global, generator=generator, device=generator.device)[start:stop] < share
+        masks = (batch.shirt_B1HW, batch.trousers_B1HW, batch.mask_faulty_B)
+        changed_BCHW = recolour(batch.image_BCHW, *masks, pair_B, self._augment.recolour_alpha)
+        clothes_B = recoloured_clothes(pair_B, batch.identity_B, self._num_clothes, batch.mask_faulty_B)
+        return (
+            torch.where(chosen_B[:, None, None, None], changed_BCHW, batch.image_BCHW),
+            torch.where(chosen_B, clothes_B, batch.clothes_B),
         )
-        copy_BCHW = self._augmenter.train(copy_BCHW, draw(num_global, self._augment, generator).slice(start, stop))
-        copied = labels._replace(
-            clothes_B=recoloured_clothes(pair_B, batch.identity_B, self._num_clothes, batch.mask_faulty_B)
-        )
-        return torch.cat([image_BCHW, copy_BCHW]), Labels(*map(torch.cat, zip(labels, copied, strict=True)))

@@ -85,8 +85,7 @@ def results_chart(
         quiet(axes, protocol_name(protocol) if row == 0 else "", percent=True)
         axes.set_xticks(range(len(qualities)), [f"{quality_name(q)} queries" for q in qualities])
         axes.set_xlim(-0.55, len(qualities) - 0.45)
-        axes.margins(y=0.12)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.14 * max(r.high or r.value for r in results if r.metric == metric))  # the row shares it
         if chance and (protocol, metric) in chance:
             axes.axhline(chance[protocol, metric], color=VERMILION, linewidth=1.3, linestyle=(0, (2, 1.5)))
         if column == 0:

@@ -114,7 +114,7 @@ def test_describes_what_was_drawn() -> None:
         return DegradeDraw(torch.tensor([kind], dtype=torch.int8), *numbers)
 
     assert describe(one(PIXELATION), 0) == "pixelation 18 px"
-    assert describe(one(GAUSSIAN), 0) == "out of focus, sigma 1.2 px in 9 px"
-    assert describe(one(MOTION), 0) == "motion 12 px at 40°"
+    assert describe(one(GAUSSIAN), 0) == "defocus σ 1.2 px"
+    assert describe(one(MOTION), 0) == "motion 12 px, 40°"
     with pytest.raises(ValueError, match="is 3: pass 0"):
         describe(one(3), 0)

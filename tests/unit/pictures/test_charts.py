@@ -96,3 +96,14 @@ def test_a_chart_is_as_wide_as_its_title():
         return results_chart([Result("base", "hq", "cc", "mAP", 0.2)], title=title).get_figwidth()
 
     assert width("a long title " * 10) > width("short")
+
+
+def test_no_bar_leaves_its_row() -> None:
+    """Panels of a row share their scale, which the highest whisker of any of them sets."""
+    results = [
+        Result("base", "hq", protocol, metric, value, value - 0.1, value + 0.1)
+        for metric in ("top1", "mAP")
+        for protocol, value in (("general", 0.3), ("cc", 0.2), ("sc", 0.8))
+    ]
+    for axes in results_chart(results).axes:
+        assert axes.get_ylim()[1] > 0.9

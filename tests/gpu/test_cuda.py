@@ -1,0 +1,71 @@
+"""The same parts on a CUDA device: close to the CPU, and without waiting for the device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rlq_ray.augment import Augmenter
+from rlq_ray.augment import draw as draw_augmentation
+from rlq_ray.config.schema import AugmentConfig, DegradeConfig, ModelConfig
+from rlq_ray.degrade import Degrader, draw
+from rlq_ray.losses import batch_hard_triplet
+from rlq_ray.models import ReIDNetwork
+from rlq_ray.types import ClassSpace
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+CLASSES = ClassSpace(("0", "1"), ("0_1", "1_1"), (0, 1), pose_clusters=5)
+
+
+@pytest.fixture
+def image_BCHW() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (24, 3, 128, 64), dtype=torch.uint8, generator=generator)
+    return image.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture
+def size_B2() -> torch.Tensor:
+    return torch.tensor([[128, 64]]).repeat(24, 1)
+
+
+def test_degradations_agree_with_the_cpu(image_BCHW: torch.Tensor, size_B2: torch.Tensor) -> None:
+    config = DegradeConfig()
+    drawn = draw(24, config, torch.Generator().manual_seed(1))
+    here = Degrader(config)(image_BCHW, drawn, size_B2)
+    there = Degrader(config)(image_BCHW.cuda(), drawn, size_B2.cuda()).cpu()
+    assert (here.int() - there.int()).abs().max() <= 2
+
+
+def test_drawing_and_applying_never_wait_for_the_device(image_BCHW: torch.Tensor, size_B2: torch.Tensor) -> None:
+    config, augment = DegradeConfig(), AugmentConfig()
+    image_BCHW, size_B2 = image_BCHW.cuda(), size_B2.cuda()
+    generator = torch.Generator("cuda").manual_seed(1)
+    degrader, augmenter = Degrader(config), Augmenter(augment, 96, 48)
+    augmenter.train(image_BCHW, draw_augmentation(24, augment, generator))  # constants are made on first use
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        degraded = degrader(image_BCHW, draw(24, config, generator), size_B2)
+        augmenter.train(degraded, draw_augmentation(24, augment, generator))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("backbone", ["narrow", "resnet18"])
+def test_features_and_gradients_agree_with_the_cpu(backbone: str) -> None:
+    config = ModelConfig(backbone=backbone, weights="random", input_height=96, input_width=48)
+    torch.manual_seed(0)
+    network = ReIDNetwork(config, CLASSES).eval()
+    image, pid = torch.randn(8, 3, 96, 48), torch.tensor([0, 0, 1, 1] * 2)
+    results = []
+    for device in ("cpu", "cuda"):
+        network = network.to(device)
+        network.zero_grad()
+        feat = network(image.to(device), with_pose=True).identity_BD
+        batch_hard_triplet(feat, pid.to(device)).backward()
+        results.append((feat.detach().cpu(), next(network.layer2.parameters()).grad.cpu()))
+    for here, there in zip(*results, strict=True):
+        torch.testing.assert_close(here, there, rtol=1e-2, atol=1e-3)
