@@ -139,6 +139,19 @@ def show(
     stdout.print(f"wrote {out}")
 
 
+@data_app.command("forget")
+def forget(
+    uri: Annotated[str, typer.Argument(help="URI of a data set.")],
+    pid: Annotated[str, typer.Option(help="The identity, as the data set names it.")],
+) -> None:
+    """Rewrite a data set without one identity; the old shards are deleted."""
+    from pipelines.console import stdout
+    from rlq_ray.data.forget import forget_identity
+
+    manifest = forget_identity(uri, pid)
+    stdout.print(f"forgot {pid}: the data set is now {manifest.content_hash[:12]}")
+
+
 @degrade_app.command("preview")
 def preview(
     images: Annotated[list[Path], typer.Argument(help="Images.")],
