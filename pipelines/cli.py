@@ -257,8 +257,13 @@ def main() -> None:
     try:
         app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted: nothing half-written counts; call it again to go on", 130)
+        _fail(
+            "interrupted: go on by calling `rlq demo` again, or `rlq train` with --resume",
+            130,
+        )
     except CommandLineError as error:
+        if not error.format_message():  # no command was given, and the help is printed
+            sys.exit(error.exit_code)
         _fail(f"{error.format_message().rstrip('.')}; see --help", error.exit_code)
     except RlqError as error:
         if os.environ.get("RLQ_DEBUG"):

@@ -105,7 +105,7 @@ def run_demo(out: Path, places: Places, *, size: DemoSize, seed: int = 0, overri
         with stage("2 of 7 · ingest images, genders, masks and keypoints into Arrow shards"):
             for role in ROLES:
                 _ingest(demo, role)
-        name = f"demo-{size.preset}-seed-{seed}"
+        name = "-".join([f"demo-{size.preset}-seed-{seed}", *([fingerprint(overrides)[:8]] if overrides else [])])
         with tracked_run(
             places.tracking_uri, EXPERIMENT, name, run_id=_earlier_run(places, name), tags={"rlq.kind": "demo"}
         ) as parent:
@@ -202,7 +202,9 @@ def _record_parent(
         else:
             picture.save(folder / f"{name}.png")
         parent.tracker.log_file(folder / f"{name}.png", "pictures")
-    log_set_up(parent.tracker, config, {role: read_manifest(locate(demo.shards(role))).content_hash for role in ROLES})
+    hashes: dict[str, str] = {role: read_manifest(locate(demo.shards(role))).content_hash for role in ROLES}
+    if not parent.store.run(parent.run_id).params:
+        log_set_up(parent.tracker, config, hashes)
     parent.tracker.log_json("evaluation.json", as_json(evaluations))
     parent.tracker.log_text("gains.txt", "\n".join(gains) + "\n")
     parent.tracker.log_metrics({k: v for name, own in evaluations.items() for k, v in own.flat(name).items()}, step=0)

@@ -204,7 +204,9 @@ def training_figures(store: MlflowStore, run_id: str, name: str, best_epoch: int
         )
     }
     if scores:
-        figures["validation_curves"] = evaluation_curves(scores, best_epoch=best_epoch, title=f"Validation identities, {name}")
+        figures["validation_curves"] = evaluation_curves(
+            scores, best_epoch=best_epoch, title=f"Validation identities, {name}"
+        )
     return figures
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pipelines.console import stderr
 from pipelines.places import EXPERIMENT, Places
 from pipelines.train import train
-from rlq_ray.config.load import fingerprint, to_dict
+from rlq_ray.config.load import build_config, fingerprint, to_dict
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.data import read_manifest
 from rlq_ray.distributed.runs import find_run
 from rlq_ray.storage import locate
 
 CHANGES_NOTHING = {"name", "teacher", "workers", "evaluate", "degrade"}
-"""Sections that leave a base model's weights as they are."""
+"""Sections that leave a base model's weights as they are, but for the number of workers and what chooses the best."""
 READING_ONLY = {"target", "external", "decode_threads", "prefetch_batches", "cache_mb"}
 """Data settings that change where and how fast images are read, not which."""
 
@@ -33,7 +33,7 @@ def find_or_train_teacher(
         stderr.print(f"  taken from the store: {found.checkpoint}")
         return found.checkpoint
     entry = train(
-        config,
+        build_config(found.config) if found else config,  # one that was cut off goes on as it was begun
         places,
         name=name,
         resume=found is not None,
@@ -47,6 +47,7 @@ def find_or_train_teacher(
 def teacher_name(config: ExperimentConfig) -> str:
     """Name a teacher after all that shapes its weights."""
     settings = {key: value for key, value in to_dict(config).items() if key not in CHANGES_NOTHING}
+    settings |= {"workers": config.workers.count, "select_on": config.evaluate.select_on}
     settings["data"] = {key: value for key, value in settings["data"].items() if key not in READING_ONLY}
     images = read_manifest(locate(config.data.target)).content_hash
     return f"teacher-{fingerprint({'settings': settings, 'images': images})[:12]}"

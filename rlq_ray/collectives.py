@@ -58,6 +58,13 @@ def average_gradients(parameters: Iterable[nn.Parameter], values_N: Tensor) -> T
     return averaged_N
 
 
+def step_if_finite(optimizer: torch.optim.Optimizer, losses_N: Tensor) -> None:
+    """Update the parameters unless a loss is not finite, decided on the device; the optimiser must be a fused one."""
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    optimizer.found_inf = (~losses_N.isfinite().all()).float()  # type: ignore[attr-defined]
+    optimizer.step()
+
+
 def average_running_statistics(module: nn.Module) -> None:
     """Replace BatchNorm's running mean and variance by their averages over the workers, so that all evaluate alike."""
     if not _together():

@@ -202,7 +202,7 @@ def probe_writable(folder: Location) -> None:
     write_bytes(probe, content)
     if read_bytes(probe) != content:
         raise StorageError(f"{folder} gives back other bytes than were written: check the store")
-    probe.filesystem().delete_file(probe.path)
+    delete_file(probe)
 
 
 def _reason(error: OSError) -> str:
@@ -211,12 +211,16 @@ def _reason(error: OSError) -> str:
 
 def _s3_filesystem() -> pafs.FileSystem:
     import boto3  # here, because it takes half a second and only S3 needs it
+    from botocore.exceptions import BotoCoreError
 
-    session = boto3.Session()
-    credentials = session.get_credentials()
-    if credentials is None:
+    try:
+        session = boto3.Session()
+        credentials = session.get_credentials()
+        frozen = credentials.get_frozen_credentials() if credentials else None
+    except BotoCoreError as error:
+        raise StorageError(f"no S3 credentials ({error}): check AWS_PROFILE, or log in again") from error
+    if frozen is None:
         raise StorageError("no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
-    frozen = credentials.get_frozen_credentials()
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     parts = urlsplit(endpoint) if endpoint else None
     return pafs.S3FileSystem(

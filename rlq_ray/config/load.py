@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.errors import UsageError
+from rlq_ray.storage import locate
 
 
 def load_recipe(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
@@ -61,9 +62,10 @@ def build_config(settings: Mapping[str, Any], overrides: Iterable[str] = ()) -> 
         key, value = _parse_override(override)
         _assign(merged, key, value)
     try:
-        return ExperimentConfig.model_validate(merged)
+        config = ExperimentConfig.model_validate(merged)
     except ValidationError as error:
         raise UsageError(_first_problem(error)) from None
+    return _with_whole_addresses(config)
 
 
 def to_dict(config: BaseModel) -> dict[str, Any]:
@@ -85,6 +87,26 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def fingerprint(value: Any) -> str:
     """SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _with_whole_addresses(config: ExperimentConfig) -> ExperimentConfig:
+    """Make relative paths whole, since workers and later commands run in other folders."""
+    data = config.data.model_copy(
+        update={
+            "target": locate(config.data.target).uri,
+            "external": locate(config.data.external).uri if config.data.external else None,
+        }
+    )
+    weights = config.model.weights
+    if weights not in ("imagenet", "random"):
+        weights = str(Path(weights).expanduser().absolute())
+    return config.model_copy(
+        update={
+            "data": data,
+            "teacher": locate(config.teacher).uri if config.teacher else None,
+            "model": config.model.model_copy(update={"weights": weights}),
+        }
+    )
 
 
 def _merge(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,7 +151,10 @@ class DegradeConfig(Section):
 
 
 class LossWeights(Section):
-    """Factor of every term; 0 leaves the term out."""
+    """Factor of every term; 0 leaves the term out.
+
+    Each phase needs a term: `CAP_TERMS` and `TAD_TERMS` list them.
+    """
 
     identity_clothes: NonNegative = 1.0
     """CAP: cross entropy of the identity on the clothes branch."""
@@ -177,6 +180,12 @@ class LossWeights(Section):
     """TAD: KL between the identity logits of degraded and clean images, both branches."""
     agreement_clothes: NonNegative = 0.0
     """TAD: the same for the clothes logits; trains nothing in the published code, hence 0."""
+
+
+CAP_TERMS = ("identity_clothes", "identity", "pose", "gender", "agreement", "disentangle", "triplet")
+"""Terms of a CAP step from the beginning on; the clothes-adversarial one joins them later."""
+TAD_TERMS = ("feature_hq", "feature_lq", "agreement_lq")
+"""Terms of a TAD step from the beginning on."""
 
 
 class LossConfig(Section):
@@ -222,7 +231,7 @@ class OptimizerConfig(Section):
     """Decay of all parameters."""
     curve: Literal["milestones", "cosine"] = "milestones"
     """`milestones` multiplies by `gamma` at each milestone; `cosine` falls to 0.5 % at the end."""
-    milestones: tuple[int, ...] = (20, 40)
+    milestones: tuple[Count, ...] = (20, 40)
     """CAP epochs at which the rate falls."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor at each milestone."""
@@ -233,7 +242,7 @@ class OptimizerConfig(Section):
 class TrainConfig(Section):
     """Length, precision and rhythm of a training."""
 
-    epochs: Count = 60
+    epochs: Count = 200
     """CAP epochs; one is a pass over the target's training identities."""
     steps_per_epoch: Count | None = None
     """CAP steps that make an epoch; by default as many as it takes to show as many images as the training set has."""
@@ -276,7 +285,7 @@ class WorkersConfig(Section):
     max_failures: Annotated[int, Field(ge=0)] = 2
     """Times a training is resumed from its last checkpoint after a worker died."""
     checkpoints_to_keep: Annotated[int, Field(ge=1)] = 2
-    """Latest checkpoints kept beside the best."""
+    """Best checkpoints kept, by the validation score; the latest stays besides."""
 
 
 class ExperimentConfig(Section):
@@ -312,6 +321,9 @@ class ExperimentConfig(Section):
                 f"schedule.tad_steps is {self.schedule.tad_steps} but teacher is not set: "
                 "name the teacher's checkpoint, or set schedule.tad_steps=0"
             )
+        for phase, terms in (("CAP", CAP_TERMS), *((("TAD", TAD_TERMS),) if self.schedule.tad_steps else ())):
+            if not any(getattr(self.loss.weights, term) for term in terms):
+                raise ValueError(f"all loss.weights of {phase} are 0: give one of {', '.join(terms)} a weight")
         for name, value in (
             ("batch.identities", self.batch.identities),
             ("batch.external_images", self.batch.external_images),

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from rlq_ray.data.index import Index, index_from_table
 from rlq_ray.data.manifest import Manifest, ShardEntry, read_manifest
 from rlq_ray.data.records import MASK_COLUMNS, ROWS_PER_GROUP, ImageRecord, table_to_records
-from rlq_ray.errors import DataError
+from rlq_ray.errors import DataError, StorageError
 from rlq_ray.storage import Location, locate, read_bytes
 
 _IMAGE_COLUMN = "image.bytes"
@@ -55,9 +55,18 @@ class _Shard:
             if self._file is None:
                 self._file = self._open()
             return self._file.read_row_group(row_group, columns=columns, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
+        except FileNotFoundError as error:
+            raise DataError(f"{self._place} is gone: ingest the data set again") from error
+        except OSError as error:
+            self._file = None  # a store that is away may be back
+            is_broken = self._place.is_local or isinstance(error, pa.ArrowException)
             reason = str(error).splitlines()[0]
-            raise DataError(f"{self._place} is damaged or gone ({reason}): ingest the data set again") from error
+            if is_broken:
+                raise DataError(f"{self._place} is damaged ({reason}): ingest the data set again") from error
+            raise StorageError(f"cannot read {self._place}: {reason}; check the store and the credentials") from error
+        except pa.ArrowException as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{self._place} is damaged ({reason}): ingest the data set again") from error
 
     def _open(self) -> pq.ParquetFile:
         stream = self._place.filesystem().open_input_file(self._place.path)

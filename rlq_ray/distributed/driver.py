@@ -6,7 +6,9 @@ One driver serves a single run and a trial of a sweep.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,7 +65,7 @@ def launch(
     board = start_board()
     task = WorkerTask(settings, board, tracking.uri if tracking else None, entry.mlflow_run_id)
     try:
-        with watched(board, show):
+        with watched(board, show), _own_interrupt():
             result = _trainer(task, config, scaling, entry.name, store).fit()
     except KeyboardInterrupt:
         keep_run(store, replace(entry, state="stopped"))
@@ -85,6 +87,20 @@ def launch(
     )
     keep_run(store, finished)
     return finished
+
+
+@contextlib.contextmanager
+def _own_interrupt() -> Iterator[None]:
+    """Let Ctrl-C arrive as KeyboardInterrupt: Ray Train answers it with `sys.exit` and keeps its handler for good."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if is_main else None
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
 
 
 def _trainer(
@@ -115,13 +131,15 @@ def plan_workers(workers: WorkersConfig) -> ScalingConfig:
     Raises:
         UsageError: the cluster is too small.
     """
-    total = ray.cluster_resources()
-    cpus, gpus = total.get("CPU", 0), total.get("GPU", 0)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = sum(node.get("GPU", 0) for node in nodes)
     use_gpu = gpus >= workers.count if workers.gpu is None else workers.gpu
-    if workers.count * workers.cpus > cpus:
+    places = sum(int(node.get("CPU", 0) // workers.cpus) for node in nodes)
+    if workers.count > places:
+        have = " + ".join(f"{node.get('CPU', 0):g}" for node in nodes)
         raise UsageError(
-            f"{workers.count} workers of {workers.cpus:g} CPUs need {workers.count * workers.cpus:g}, the cluster has "
-            f"{cpus:g}: lower workers.count or workers.cpus, or add nodes"
+            f"{workers.count} workers of {workers.cpus:g} CPUs do not fit, the cluster's nodes have {have} CPUs: "
+            "lower workers.count or workers.cpus, or add nodes"
         )
     if use_gpu and workers.count > gpus:
         raise UsageError(

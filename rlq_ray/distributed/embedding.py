@@ -14,6 +14,8 @@ import torch
 from rlq_ray.config.load import build_config, to_dict
 from rlq_ray.config.schema import ExperimentConfig, Quality
 from rlq_ray.data import DataSet
+from rlq_ray.distributed.driver import plan_workers
+from rlq_ray.errors import TrainingError
 from rlq_ray.models import ReIDNetwork
 from rlq_ray.storage import locate
 from rlq_ray.train.build import build_augmenter
@@ -42,11 +44,12 @@ def embed_on_cluster(
         advance: is called once for every job that is done.
 
     Raises:
+        UsageError: the cluster cannot place the actors.
         CheckpointError, DataError, StorageError: what a job names cannot be used.
+        TrainingError: an actor died.
     """
     workers = jobs[0].config.workers
-    has_gpus = workers.gpu is not False and ray.cluster_resources().get("GPU", 0) >= workers.count
-    options = {"num_cpus": workers.cpus, "num_gpus": 1 if has_gpus else 0}
+    options = {"num_cpus": workers.cpus, "num_gpus": 1 if plan_workers(workers).use_gpu else 0}
     embedder_actor = ray.remote(**options)(_Embedder)
     embedders = [embedder_actor.remote() for _ in range(workers.count)]
     try:
@@ -75,6 +78,8 @@ def _results(references: list[Any]) -> list[npt.NDArray[np.float32]]:
         results: list[npt.NDArray[np.float32]] = ray.get(references)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
+    except ray.exceptions.RayError as error:
+        raise TrainingError(f"a worker that computes features died ({type(error).__name__}): call again") from error
     return results
 
 

@@ -15,7 +15,7 @@ from rlq_ray.collectives import World
 from rlq_ray.distributed.progress import Progress
 from rlq_ray.tracking import MetricPoint, Tracker
 from rlq_ray.train.checkpoint import CheckpointCard, write_checkpoint
-from rlq_ray.train.loop import StepRecord
+from rlq_ray.train.loop import StepRecord, stop_unless_finite
 from rlq_ray.train.schedule import Timeline
 from rlq_ray.train.state import TrainState
 
@@ -59,7 +59,7 @@ class Reporter:
         if self._world.rank:
             return
         self._waiting.append(record)
-        if len(self._waiting) >= self._log_every_steps:
+        if len(self._waiting) >= self._log_every_steps or self._timeline.ends_epoch(record.step):
             self._write()
 
     def after_epoch(self, state: TrainState, epoch: int, metrics: Mapping[str, float], *, is_best: bool) -> None:
@@ -83,6 +83,7 @@ class Reporter:
             return
         points, losses = [], {}
         for record in self._waiting:
+            stop_unless_finite(record)
             values = dict(zip(record.names, record.terms_N.tolist(), strict=True))
             named = {f"{record.phase}/{name}": value for name, value in values.items()}
             named[f"{record.phase}/loss"] = sum(values.values())

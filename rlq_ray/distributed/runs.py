@@ -6,8 +6,12 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from rlq_ray.config.load import flatten
 from rlq_ray.errors import CheckpointError, UsageError
 from rlq_ray.storage import Location, exists, read_json, write_json
+
+MAY_CHANGE = ("workers.", "train.epochs", "train.log_every_steps", "data.decode_threads", "data.prefetch", "data.cache")
+"""Settings with which a run may go on differently."""
 
 RunState = Literal["running", "finished", "failed", "stopped"]
 
@@ -53,10 +57,13 @@ def claim_name(store: Location, name: str, config: dict[str, Any], *, resume: bo
     if found is None:
         if resume:
             raise UsageError(f"there is no run '{name}' in {store} to resume: check --name, or leave out --resume")
-        return RunEntry(name, "running", config)
+        entry = RunEntry(name, "running", config)
+        keep_run(store, entry)
+        return entry
     if not resume:
         raise UsageError(f"the run '{name}' exists in {store}: take another --name, or go on with it by --resume")
-    changed = [key for key in config if config[key] != found.config.get(key) and key not in ("train", "workers")]
+    ours, theirs = flatten(config), flatten(found.config)
+    changed = [key for key in ours if ours[key] != theirs.get(key) and not key.startswith(MAY_CHANGE)]
     if changed:
         raise UsageError(
             f"the run '{name}' was started with another '{changed[0]}': resume it with the same settings, "

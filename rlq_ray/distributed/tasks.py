@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import ray
 
+from rlq_ray.errors import ServiceError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -29,6 +31,7 @@ def map_on_cluster(
 
     Raises:
         Exception: what the function raised first; the other tasks are cancelled.
+        ServiceError: a task died.
     """
     remote = ray.remote(num_cpus=1)(_call)
     references: list[Any] = [remote.remote(function, item) for item in items]
@@ -39,11 +42,14 @@ def map_on_cluster(
             ray.get(done)
             if advance:
                 advance()
+        return list(ray.get(references))
     except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        raise ServiceError(f"a task died ({type(error).__name__}): call again, or add memory to the nodes") from error
+    finally:
         for reference in waiting:
             ray.cancel(reference, force=True)
-        raise error.cause from error
-    return list(ray.get(references))
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result:

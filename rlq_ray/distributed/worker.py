@@ -15,7 +15,7 @@ from rlq_ray.collectives import World
 from rlq_ray.config.load import build_config
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.distributed.reporting import Reporter
-from rlq_ray.errors import RlqError
+from rlq_ray.errors import CheckpointError, DataError, TrainingError, UsageError
 from rlq_ray.storage import locate
 from rlq_ray.tracking import NullTracker, Tracker
 from rlq_ray.train.build import Parts, build
@@ -23,6 +23,9 @@ from rlq_ray.train.checkpoint import CheckpointCard, read_state
 from rlq_ray.train.features import Embedding
 from rlq_ray.train.loop import Plan, fit
 from rlq_ray.train.validation import Validation
+
+FATAL = (UsageError, DataError, CheckpointError, TrainingError)
+"""What a restart cannot mend; a store or tracker that is away may be back."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def train_worker(task: WorkerTask) -> None:
         raise fatal[0](fatal[1])
     try:
         _train(task)
-    except RlqError as error:
+    except FATAL as error:
         ray.get(task.board.give_up.remote(type(error), str(error)))
         raise
 

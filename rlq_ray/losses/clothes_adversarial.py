@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def clothes_adversarial(
@@ -29,11 +30,11 @@ def clothes_adversarial(
     known_B = clothes_B >= 0
     logit_BC = scale * cosine_BC
     negatives_B1 = logit_BC.masked_fill(positive_BC, -torch.inf).logsumexp(dim=1, keepdim=True)
-    log_p_BC = logit_BC - torch.logaddexp(logit_BC, negatives_B1)
+    minus_log_p_BC = F.softplus(negatives_B1 - logit_BC)
     worn_B1 = clothes_B.clamp(min=0).unsqueeze(1)
-    of_worn_B = log_p_BC.gather(1, worn_B1).squeeze(1)
-    of_positives_B = (log_p_BC * positive_BC).sum(dim=1) / positive_BC.sum(dim=1).clamp(min=1)
-    loss_B = -(1 - epsilon) * of_worn_B - epsilon * of_positives_B
+    of_worn_B = minus_log_p_BC.gather(1, worn_B1).squeeze(1)
+    of_positives_B = (minus_log_p_BC * positive_BC).sum(dim=1) / positive_BC.sum(dim=1).clamp(min=1)
+    loss_B = (1 - epsilon) * of_worn_B + epsilon * of_positives_B
     return loss_B.masked_fill(~known_B, 0.0).sum() / known_B.sum().clamp(min=1)
 
 

@@ -83,9 +83,10 @@ class CoarseAttributePhase:
         terms = self._identity_terms(out, labels) | self._attribute_terms(out, labels)
         if self.clothes is not None and moment.epoch >= self._loss.clothes_from_epoch:
             self.clothes.step(out.clothes_BD, labels.clothes_B)
-            terms["clothes_adversarial"] = self._loss.weights.clothes_adversarial * self.clothes.adversarial_loss(
-                out.clothes_BD, labels.clothes_B, labels.identity_B
-            )
+            if weight := self._loss.weights.clothes_adversarial:
+                terms["clothes_adversarial"] = weight * self.clothes.adversarial_loss(
+                    out.clothes_BD, labels.clothes_B, labels.identity_B
+                )
         return terms
 
     def _identity_terms(self, out: Outputs, labels: Labels) -> dict[str, Tensor]:

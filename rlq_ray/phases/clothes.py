@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlq_ray.collectives import average_gradients
+from rlq_ray.collectives import average_gradients, step_if_finite
 from rlq_ray.config.schema import LossConfig
 from rlq_ray.losses import clothes_adversarial, clothes_classification, positives_of
 
@@ -39,9 +39,9 @@ class ClothesClassifierTraining:
         self.optimizer.zero_grad(set_to_none=True)
         loss = clothes_classification(self.classifier(feat_BD.detach()), clothes_B, self._loss.clothes_scale)
         loss.backward()
-        averaged = average_gradients(self.classifier.parameters(), loss[None])
-        self.optimizer.step()
-        return averaged[0]
+        averaged_1 = average_gradients(self.classifier.parameters(), loss[None])
+        step_if_finite(self.optimizer, averaged_1)
+        return averaged_1[0]
 
     def frozen_cosines(self, feat_BD: Tensor) -> Tensor:
         """Cosines `(B, C)` whose gradient reaches the features but not the classifier."""

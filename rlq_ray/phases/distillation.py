@@ -82,9 +82,9 @@ class DistillationPhase:
                     feature_distance(teacher_clothes_BD, student_clothes_BD)
                     + feature_distance(teacher_identity_BD, student_identity_BD)
                 )
-        return terms | self._agreement_terms(out)
+        return terms | self._agreement_terms(out, moment)
 
-    def _agreement_terms(self, out: Outputs) -> dict[str, Tensor]:
+    def _agreement_terms(self, out: Outputs, moment: Moment) -> dict[str, Tensor]:
         """Degraded against clean; the gradient flows into both."""
         weights = self._loss.weights
         terms = {}
@@ -92,7 +92,8 @@ class DistillationPhase:
             terms["agreement_lq"] = weights.agreement_lq * (
                 self._disagreement(out.identity_BP) + self._disagreement(out.identity_clothes_BP)
             )
-        if weights.agreement_clothes and self.clothes is not None:
+        is_trained = moment.epoch > self._loss.clothes_from_epoch  # before, the classifier's answers mean nothing
+        if weights.agreement_clothes and self.clothes is not None and is_trained:
             logits_BC = self._loss.clothes_scale * self.clothes.frozen_cosines(out.clothes_BD)
             terms["agreement_clothes"] = weights.agreement_clothes * self._disagreement(logits_BC)
         return terms

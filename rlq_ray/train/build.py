@@ -163,7 +163,7 @@ def _clothes_training(
 
 def _optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.kind]
-    return kind(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    return kind(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def _place(network: ReIDNetwork, config: ExperimentConfig, device: torch.device) -> ReIDNetwork:

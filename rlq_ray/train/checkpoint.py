@@ -1,10 +1,11 @@
 """A checkpoint: a folder with `state.pt` (all that a training changes) and `checkpoint.json` (what it belongs to).
 
-`checkpoint.json` is written last: without it a folder is not a checkpoint.
+`checkpoint.json` holds the hash of `state.pt`, so that neither a missing nor a half-written one passes for whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -16,9 +17,9 @@ import torch
 
 from rlq_ray.config.load import build_config, to_dict
 from rlq_ray.config.schema import ExperimentConfig
-from rlq_ray.errors import CheckpointError, StorageError
+from rlq_ray.errors import CheckpointError
 from rlq_ray.models import ReIDNetwork, load_network
-from rlq_ray.storage import Location, read_bytes, read_json
+from rlq_ray.storage import Location, exists, read_bytes, read_json
 from rlq_ray.types import ClassSpace
 
 FORMAT = 1
@@ -40,7 +41,8 @@ class CheckpointCard:
 def write_checkpoint(folder: Path, card: CheckpointCard, state: Mapping[str, Any]) -> None:
     """Write both files into a folder."""
     torch.save(state, folder / STATE_FILE)
-    content = {**asdict(card), "config": to_dict(card.config), "format": FORMAT}
+    sha256 = hashlib.sha256((folder / STATE_FILE).read_bytes()).hexdigest()
+    content = {**asdict(card), "config": to_dict(card.config), "format": FORMAT, "state_sha256": sha256}
     (folder / CARD_FILE).write_text(json.dumps(content, indent=1))
 
 
@@ -50,14 +52,8 @@ def read_card(place: Location) -> CheckpointCard:
     Raises:
         CheckpointError: there is no whole checkpoint of this format.
     """
-    try:
-        content = read_json(place / CARD_FILE)
-    except StorageError as error:
-        raise CheckpointError(
-            f"no checkpoint at {place} ({CARD_FILE} is missing or unreadable): give the folder that `rlq train` printed"
-        ) from error
-    if content.pop("format", None) != FORMAT:
-        raise CheckpointError(f"{place} is a checkpoint of another format than {FORMAT}: train it again")
+    content = _read_card_file(place)
+    del content["format"], content["state_sha256"]
     classes = content["classes"]
     space = ClassSpace(
         identities=tuple(classes["identities"]),
@@ -68,6 +64,15 @@ def read_card(place: Location) -> CheckpointCard:
     return CheckpointCard(**{**content, "config": build_config(content["config"]), "classes": space})
 
 
+def _read_card_file(place: Location) -> dict[str, Any]:
+    if not exists(place / CARD_FILE):
+        raise CheckpointError(f"no checkpoint at {place} (no {CARD_FILE}): give the folder that `rlq train` printed")
+    content: dict[str, Any] = read_json(place / CARD_FILE)
+    if content.get("format") != FORMAT:
+        raise CheckpointError(f"{place} is a checkpoint of another format than {FORMAT}: train it again")
+    return content
+
+
 def read_state(place: Location) -> dict[str, Any]:
     """Read all that a training changes.
 
@@ -76,10 +81,12 @@ def read_state(place: Location) -> dict[str, Any]:
         StorageError: it is missing.
     """
     content = read_bytes(place / STATE_FILE)
+    if hashlib.sha256(content).hexdigest() != _read_card_file(place)["state_sha256"]:
+        raise CheckpointError(f"{place / STATE_FILE} is damaged: use another checkpoint of the run")
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler meets
-        raise CheckpointError(f"{place / STATE_FILE} is damaged: use another checkpoint of the run") from error
+        raise CheckpointError(f"{place / STATE_FILE} cannot be loaded: use another checkpoint of the run") from error
     return state
 
 

@@ -39,7 +39,7 @@ class Embedding:
         """
         network.eval()
         degrader = Degrader(self.degrade)
-        parts = []
+        parts = [torch.empty(0, 2 * network.feature_size)]  # a worker's share of few rows may be none
         for batch in iterate_rows(dataset, row_N, batch_images=self.evaluate.batch_images, data=self.data):
             image_BCHW = batch.image_BCHW.to(self.device, non_blocking=True)
             if quality == "lq":

@@ -5,6 +5,7 @@ Knows neither Ray nor MLflow, nor which phases there are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rlq_ray.collectives import average_gradients, average_running_statistics
+from rlq_ray.collectives import average_gradients, average_running_statistics, step_if_finite
 from rlq_ray.config.schema import OptimizerConfig, TrainConfig
 from rlq_ray.errors import TrainingError
 from rlq_ray.phases import Moment, Phase
@@ -102,9 +103,11 @@ def train_step(state: TrainState, plan: Plan, phase: Phase, rate: float) -> Step
     terms_N = torch.stack(list(terms.values()))
     terms_N.sum().backward()
     terms_N = average_gradients(state.network.parameters(), terms_N)
-    _stop_unless_finite(terms_N, phase.name, tuple(terms), state.step)
-    state.optimizer.step()
-    return StepRecord(state.step, phase.name, tuple(terms), terms_N, rate, len(batch) * plan.world_size)
+    record = StepRecord(state.step, phase.name, tuple(terms), terms_N, rate, len(batch) * plan.world_size)
+    if not terms_N.is_cuda:
+        stop_unless_finite(record)
+    step_if_finite(state.optimizer, terms_N)
+    return record
 
 
 def set_learning_rate(state: TrainState, rate: float) -> None:
@@ -115,14 +118,19 @@ def set_learning_rate(state: TrainState, rate: float) -> None:
             group["lr"] = rate
 
 
-def _stop_unless_finite(terms_N: Tensor, phase: str, names: tuple[str, ...], step: int) -> None:
-    """Stop before the update; the averaged losses are the same everywhere, so all workers stop together."""
-    if terms_N.is_cuda:  # reading the value would make the host wait at every step
-        torch._assert_async(terms_N.isfinite().all(), f"a {phase} loss is not finite: lower the learning rate")
-        return
-    if not terms_N.isfinite().all():
-        values = dict(zip(names, terms_N.tolist(), strict=True))
+def stop_unless_finite(record: StepRecord) -> None:
+    """Stop a training whose losses are no longer finite; reading them waits for the device.
+
+    The averaged losses are the same everywhere, so all workers stop together. On CUDA the update is left out on the
+    device, and whoever reads the losses next calls this.
+
+    Raises:
+        TrainingError: a loss is not finite.
+    """
+    values = record.terms_N.tolist()
+    if not all(map(math.isfinite, values)):
         raise TrainingError(
-            f"the {phase} losses of step {step} are not finite ({values}): lower optimizer.learning_rate, "
+            f"the {record.phase} losses of step {record.step} are not finite "
+            f"({dict(zip(record.names, values, strict=True))}): lower optimizer.learning_rate, "
             "or add optimizer.warmup_epochs"
         )

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from rlq_ray.collectives import World, gather_rows
 from rlq_ray.config.schema import EvaluateConfig, Quality
-from rlq_ray.evaluate import evaluate_features
+from rlq_ray.errors import UsageError
+from rlq_ray.evaluate import evaluate_features, match_counts
 from rlq_ray.models import ReIDNetwork
 from rlq_ray.train.build import Parts
 from rlq_ray.train.features import Embedding, labels_of
@@ -28,8 +29,26 @@ class Validation:
         self._rows = parts.split.validation_rows
         self._embedding = embedding
         self._evaluate = evaluate
+        self._protocols = self._measurable(evaluate)
         self._world = world
         self.select_on = f"validation/hq/{evaluate.select_on}/mAP" if len(self._rows) else "latest/step"
+
+    def _measurable(self, evaluate: EvaluateConfig) -> list[str]:
+        """List the protocols under which some validation image has a match.
+
+        Raises:
+            UsageError: the one that chooses the checkpoint is not among them.
+        """
+        if not len(self._rows):
+            return []
+        query, gallery = labels_of(self._target.index, self._rows, self._rows)
+        found: list[str] = [name for name in evaluate.protocols if match_counts(query, gallery, name)[0].any()]
+        if evaluate.select_on not in found:
+            raise UsageError(
+                f"no validation image has a match under protocol '{evaluate.select_on}': set evaluate.select_on to one "
+                f"of {', '.join(found) or 'none'}, or data.validation_fraction=0"
+            )
+        return found
 
     def __call__(self) -> Mapping[str, float]:
         """Return flat metrics, such as `validation/hq/cc/mAP` in 0…1."""
@@ -47,7 +66,7 @@ class Validation:
             features["hq"],
             query,
             gallery,
-            protocols=self._evaluate.protocols,
+            protocols=self._protocols,
             bootstrap_samples=0,
         )
         return evaluation.flat("validation")

@@ -25,6 +25,9 @@ from rlq_ray.storage import exists, locate
 from rlq_ray.tracking.mlflow_tracker import MlflowStore
 from rlq_ray.train.checkpoint import read_state
 
+STEPS_PER_EPOCH = 8
+LENGTH = ("train.epochs=4", f"train.steps_per_epoch={STEPS_PER_EPOCH}")
+
 
 @pytest.fixture(scope="module")
 def places(ray_cluster, sqlite_uri, tmp_path_factory: pytest.TempPathFactory) -> Places:
@@ -33,7 +36,7 @@ def places(ray_cluster, sqlite_uri, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def config(tiny_people) -> ExperimentConfig:
-    settings = [f"data.target={tiny_people.shards['target']}", "train.epochs=4", "train.steps_per_epoch=8"]
+    settings = [f"data.target={tiny_people.shards['target']}", *LENGTH]
     return load_recipe(RECIPES / "tiny_base.toml", settings)
 
 
@@ -75,8 +78,11 @@ def test_a_killed_worker_changes_nothing_but_time(
     places: Places, config: ExperimentConfig, whole: RunEntry, service_folder: Path
 ) -> None:
     killed: list[int] = []
+    seen_after: list[int] = []
 
     def kill_once(progress: Progress) -> None:
+        if killed:
+            seen_after.append(progress.step)
         if progress.epoch >= 2 and not killed:
             pid = train_workers(service_folder)[0]
             os.kill(pid, signal.SIGKILL)
@@ -86,13 +92,14 @@ def test_a_killed_worker_changes_nothing_but_time(
     entry = launch(config, entry=entry, store=places.store, show=kill_once)
     assert killed, "the run was over before a worker could be killed"
     assert entry.state == "finished"
+    assert min(seen_after) > STEPS_PER_EPOCH, "it went on from a checkpoint, not from the beginning"
     assert_same_training(latest_state(places, "killed"), latest_state(places, "whole"))
 
 
 def test_a_run_whose_driver_was_killed_goes_on_by_its_name(
     places: Places, config: ExperimentConfig, whole: RunEntry, ray_cluster, tmp_path: Path
 ) -> None:
-    settings = [f"data.target={config.data.target}", "train.epochs=4", "train.steps_per_epoch=8"]
+    settings = [f"data.target={config.data.target}", *LENGTH]
     where = ["--store", places.store.uri, "--tracking-uri", places.tracking_uri]
     command = [sys.executable, "-m", "pipelines.cli", "train", "tiny_base", *settings, "--name", "cut-off", *where]
     with (tmp_path / "log").open("wb") as log:
@@ -109,7 +116,34 @@ def test_a_run_whose_driver_was_killed_goes_on_by_its_name(
     resumed = train(config, places, name="cut-off", resume=True)
     assert resumed.state == "finished"
     assert_same_training(latest_state(places, "cut-off"), latest_state(places, "whole"))
-    assert MlflowStore(places.tracking_uri).run(resumed.mlflow_run_id).status == "FINISHED"
+    store = MlflowStore(places.tracking_uri)
+    assert store.run(resumed.mlflow_run_id).status == "FINISHED"
+    steps = [point.step for point in store.metric_history(resumed.mlflow_run_id, "cap/loss")]
+    assert steps.count(0) == 1, "the first epoch was trained once"
+    assert set(steps) == set(range(4 * STEPS_PER_EPOCH))
+
+
+def test_ctrl_c_stops_a_run_that_can_go_on(
+    places: Places, config: ExperimentConfig, ray_cluster, tmp_path: Path
+) -> None:
+    settings = [f"data.target={config.data.target}", "train.epochs=400"]
+    where = ["--store", places.store.uri, "--tracking-uri", places.tracking_uri]
+    command = [sys.executable, "-m", "pipelines.cli", "train", "tiny_base", *settings, "--name", "stopped", *where]
+    environment = os.environ | {"RAY_ADDRESS": ray_cluster.address}
+    with (tmp_path / "log").open("wb") as log:
+        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        first_checkpoint = places.store / "runs" / "stopped" / "epoch_00001" / "checkpoint.json"
+        deadline_s = time.monotonic() + 120
+        while not exists(first_checkpoint) and driver.poll() is None and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        driver.send_signal(signal.SIGINT)
+        status = driver.wait(timeout=60)
+    told = (tmp_path / "log").read_text()
+    assert status == 130, told
+    assert told.splitlines()[-1].startswith("error: interrupted")
+    entry = find_run(places.store, "stopped")
+    assert entry.state == "stopped"
+    assert MlflowStore(places.tracking_uri).run(entry.mlflow_run_id).status == "KILLED"
 
 
 def test_a_name_is_used_once(places: Places, config: ExperimentConfig, whole: RunEntry) -> None:
@@ -120,12 +154,15 @@ def test_a_name_is_used_once(places: Places, config: ExperimentConfig, whole: Ru
     other = config.model_copy(update={"seed": 9})
     with pytest.raises(UsageError, match="started with another 'seed'"):
         train(other, places, name="whole", resume=True)
+    shorter = config.model_copy(update={"train": config.train.model_copy(update={"steps_per_epoch": 4})})
+    with pytest.raises(UsageError, match=r"started with another 'train\.steps_per_epoch'"):
+        train(shorter, places, name="whole", resume=True)
     assert find_run(places.store, "whole") == whole
 
 
 def test_what_the_cluster_cannot_place_is_refused_with_the_arithmetic(places: Places, config: ExperimentConfig) -> None:
     crowd = config.model_copy(update={"workers": config.workers.model_copy(update={"count": 4, "cpus": 3})})
-    with pytest.raises(UsageError, match="4 workers of 3 CPUs need 12, the cluster has 4"):
+    with pytest.raises(UsageError, match=r"4 workers of 3 CPUs do not fit, the cluster's nodes have 4 CPUs"):
         train(crowd, places, name="crowd")
     assert find_run(places.store, "crowd") is None
 

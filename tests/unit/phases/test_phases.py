@@ -175,7 +175,8 @@ def test_a_weight_of_zero_leaves_a_term_out(tiny_people, teacher: Path) -> None:
 def test_the_clothes_agreement_reaches_the_features_when_asked_for(tiny_people, teacher: Path) -> None:
     made = make("tiny_rlq", tiny_people, "loss.weights.agreement_clothes=1", teacher=teacher)
     phase = made.state.phases["tad"]
-    terms = phase.losses(phase.loader.next_batch(), Moment(0, 0))
+    assert "agreement_clothes" not in phase.losses(phase.loader.next_batch(), Moment(0, 1))
+    terms = phase.losses(phase.loader.next_batch(), Moment(0, 2))
     terms["agreement_clothes"].backward()
     made.close()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in made.state.network.clothes_branch.parameters())

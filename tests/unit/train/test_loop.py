@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlq_ray.collectives import World
+from rlq_ray.collectives import World, step_if_finite
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.errors import CheckpointError, TrainingError
 from rlq_ray.storage import locate
@@ -29,6 +29,7 @@ class Memory:
         self.records: list[StepRecord] = []
         self.epochs: list[int] = []
         self.bests: list[bool] = []
+        self.scores: list[float] = []
         self.states: list[dict] = []
 
     def after_step(self, record: StepRecord) -> None:
@@ -37,6 +38,7 @@ class Memory:
     def after_epoch(self, state: TrainState, epoch: int, metrics: Mapping[str, float], *, is_best: bool) -> None:
         assert all(math.isfinite(value) for value in metrics.values())
         self.epochs.append(epoch)
+        self.scores.append(metrics.get("validation/hq/cc/mAP", 0.0))
         self.bests.append(is_best)
         self.states.append(torch.load(_saved(state), weights_only=True))
 
@@ -115,8 +117,12 @@ def test_without_masks_there_are_no_copies(configure) -> None:
 
 def test_best_is_kept_by_the_validation_score(configure) -> None:
     memory, parts = run(configure("tiny_base", "train.epochs=3"))
-    assert memory.bests[0]
-    assert parts.state.best.epoch == [e for e, best in zip(memory.epochs, memory.bests, strict=True) if best][-1]
+    highest, expected = float("-inf"), []
+    for score in memory.scores:
+        expected.append(score > highest)
+        highest = max(highest, score)
+    assert memory.bests == expected
+    assert parts.state.best.epoch == memory.epochs[memory.scores.index(max(memory.scores))]
 
 
 def test_without_validation_the_latest_is_the_best(configure) -> None:
@@ -136,6 +142,17 @@ def test_stops_before_the_update_when_a_loss_is_not_finite(configure) -> None:
     for name, value in parts.state.network.named_parameters():
         assert torch.equal(value.nan_to_num(), before[name].nan_to_num()), name
     parts.close()
+
+
+def test_an_update_from_a_loss_that_is_not_finite_is_left_out_on_the_device() -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
+    weight.grad = torch.tensor([1.0, float("nan")])
+    step_if_finite(optimizer, torch.tensor([1.0, float("nan")]))
+    assert torch.equal(weight, torch.ones(2))
+    weight.grad = torch.ones(2)
+    step_if_finite(optimizer, torch.tensor([1.0, 2.0]))
+    assert (weight < 1).all()
 
 
 def test_bf16_trains_and_keeps_weights_and_losses_in_fp32(configure) -> None:
