@@ -157,7 +157,7 @@ def _train_and_evaluate(demo: _Demo, parent: TrackedRun) -> DemoResult:
     with stage("7 of 7 · pictures and records"):
         pictures = _record_parent(demo, parent, config, features, evaluations, gains)
         for name, entry in entries.items():
-            _record_child(demo, entry, evaluations[name], name)
+            _record_child(demo, parent, entry, evaluations[name], name)
     return DemoResult(evaluations, gains, pictures, parent.run_id)
 
 
@@ -212,13 +212,18 @@ def _record_parent(
     return folder
 
 
-def _record_child(demo: _Demo, entry: RunEntry, evaluation: Evaluation, name: str) -> None:
-    """Add to a training's run what was measured after it."""
-    assert entry.mlflow_run_id is not None
+def _record_child(demo: _Demo, parent: TrackedRun, entry: RunEntry, evaluation: Evaluation, name: str) -> None:
+    """Add to a training's run what was measured after it; one that another tracking store holds gets a new run here."""
     assert entry.epoch is not None
-    with tracked_run(demo.places.tracking_uri, EXPERIMENT, entry.name, run_id=entry.mlflow_run_id) as run:
+    known = {run.run_id for run in parent.store.find_runs(parent.experiment_id, entry.name)}
+    run_id = entry.mlflow_run_id if entry.mlflow_run_id in known else None
+    with tracked_run(
+        demo.places.tracking_uri, EXPERIMENT, entry.name, run_id=run_id, parent_run_id=parent.run_id
+    ) as run:
         run.tracker.log_metrics(evaluation.flat("test"), step=entry.epoch)
         run.tracker.log_json("evaluation.json", evaluation.to_dict())
+        if run_id is None:
+            return
         for title, figure in training_figures(run.store, run.run_id, entry.name, entry.epoch).items():
             figure.savefig(demo.out / "pictures" / f"{title}_{name}.png", dpi=120)
             run.tracker.log_figure(f"pictures/{title}.png", figure)

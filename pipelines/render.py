@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from pipelines.console import counting
 from rlq_ray.distributed.tasks import cluster_cpus, map_on_cluster
 from rlq_ray.errors import UsageError
 from rlq_ray.people import PRESETS, Preset
-from rlq_ray.people.dataset import MARKER, PartSummary, finish, write_part
+from rlq_ray.people.dataset import MARKER, PartJob, finish, write_part_of
 from rlq_ray.people.identity import Population
 from rlq_ray.storage import locate, probe_writable
 
@@ -37,11 +36,9 @@ def render_people(out: Path, preset_name: str, *, population: Population = "targ
         shutil.rmtree(out)  # a rendering of ours that was cut off
     probe_writable(locate(out))
     num_parts = max(1, cluster_cpus()) * PARTS_PER_CPU
-    write = functools.partial(
-        _write_part, root=str(out.absolute()), preset=preset, population=population, seed=seed, num_parts=num_parts
-    )
+    jobs = [PartJob(str(out.absolute()), preset, population, seed, part, num_parts) for part in range(num_parts)]
     with counting(f"rendering the {population} set", num_parts) as advance:
-        finish(str(out), preset, map_on_cluster(write, range(num_parts), advance=advance))
+        finish(str(out), preset, map_on_cluster(write_part_of, jobs, advance=advance))
 
 
 def preset_named(name: str) -> Preset:
@@ -64,12 +61,6 @@ def population_named(name: str) -> Population:
     if name not in get_args(Population):
         raise UsageError(f"there is no population '{name}': choose one of {', '.join(get_args(Population))}")
     return cast("Population", name)
-
-
-def _write_part(
-    part: int, *, root: str, preset: Preset, population: Population, seed: int, num_parts: int
-) -> PartSummary:
-    return write_part(root, preset, population=population, seed=seed, part=part, num_parts=num_parts)
 
 
 def _marker(out: Path) -> dict[str, object] | None:

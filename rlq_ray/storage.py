@@ -168,30 +168,6 @@ def delete_file(place: Location) -> None:
         raise StorageError(f"cannot delete {place}: {_reason(error)}; check that it is writable") from error
 
 
-def delete_folder(folder: Location) -> None:
-    """Delete a folder and everything below it; no error if there is none.
-
-    Raises:
-        StorageError: it cannot be deleted.
-    """
-    try:
-        filesystem = folder.filesystem()
-        if filesystem.get_file_info(folder.path).type == pafs.FileType.Directory:
-            filesystem.delete_dir(folder.path)
-    except OSError as error:
-        raise StorageError(f"cannot delete {folder}: {_reason(error)}; check that it is writable") from error
-
-
-def copy_folder(source: Location, target: Location) -> None:
-    """Copy all files below `source` to the same names below `target`, file by file.
-
-    Raises:
-        StorageError: something cannot be read or written.
-    """
-    for file in list_files(source):
-        write_bytes(Location(target.uri + file.uri.removeprefix(source.uri)), read_bytes(file))
-
-
 def probe_writable(folder: Location) -> None:
     """Write, read back and delete a small file, so that a useless store is found before work begins.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlq_ray.config.schema import ModelConfig
 from rlq_ray.errors import CheckpointError
@@ -13,13 +13,8 @@ from rlq_ray.models.networks import ReIDNetwork
 from rlq_ray.types import ClassSpace
 
 
-def network_state(network: nn.Module) -> dict[str, Tensor]:
-    """Copy all parameters and buffers to the CPU, so that training on does not change the copy."""
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}
-
-
 def load_network(config: ModelConfig, classes: ClassSpace, state: Mapping[str, Tensor]) -> ReIDNetwork:
-    """Rebuild the network of `network_state`, for inference or as a teacher.
+    """Rebuild a network from its `state_dict`, for inference or as a teacher.
 
     `weights` is not read, and BatchNorm is not synchronised, since both serve only training.
 

@@ -150,6 +150,25 @@ def write_part(
     return PartSummary(preset, population, seed, part, num_parts, images, keypoints, genders, tuple(faulty))
 
 
+@dataclass(frozen=True)
+class PartJob:
+    """What `write_part` is to do, as a value that travels to a worker."""
+
+    root: str
+    preset: Preset
+    population: Population
+    seed: int
+    part: int
+    num_parts: int
+
+
+def write_part_of(job: PartJob) -> PartSummary:
+    """Do a job of `write_part`."""
+    return write_part(
+        job.root, job.preset, population=job.population, seed=job.seed, part=job.part, num_parts=job.num_parts
+    )
+
+
 def finish(root: str, preset: Preset, summaries: Sequence[PartSummary]) -> DatasetFolders:
     """Write the side files of a set whose parts are all rendered, and last the marker.
 

@@ -158,10 +158,6 @@ class MlflowStore:
                 if not (token := page.token):
                     return records
 
-    def finished_run(self, experiment_id: str, name: str) -> RunRecord | None:
-        """Return the newest finished run with a name."""
-        return next(iter(self.find_runs(experiment_id, name, status="FINISHED")), None)
-
     def metric_history(self, run_id: str, name: str) -> list[MetricPoint]:
         """Return all values of a metric by step, and by time within a step."""
         with _telling(self.uri, f"read metric '{name}' of run {run_id}"):

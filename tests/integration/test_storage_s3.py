@@ -53,15 +53,6 @@ def test_knows_what_exists(place):
     assert not storage.exists(place / "b")
 
 
-def test_copies_and_deletes_folders(place):
-    storage.write_bytes(place / "a/b/1.txt", b"one")
-    storage.copy_folder(place / "a", place / "copy")
-    storage.delete_folder(place / "a")
-    assert storage.read_bytes(place / "copy/b/1.txt") == b"one"
-    assert storage.list_files(place / "a") == []
-    storage.delete_folder(place / "a")  # again is no error
-
-
 def test_probe_leaves_nothing_behind(place):
     storage.probe_writable(place)
     assert storage.list_files(place) == []

@@ -122,9 +122,9 @@ def test_finds_runs_by_name_status_and_parent(store, experiment_id, run_id):
     child = store.create_run(experiment_id, "child", parent_run_id=run_id)
     assert [r.run_id for r in store.find_runs(experiment_id, parent_run_id=run_id)] == [child]
     assert store.run(child).parent_run_id == run_id
-    assert store.finished_run(experiment_id, "child") is None
+    assert store.find_runs(experiment_id, "child", status="FINISHED") == []
     store.end_run(child, "FINISHED")
-    assert store.finished_run(experiment_id, "child").run_id == child
+    assert [r.run_id for r in store.find_runs(experiment_id, "child", status="FINISHED")] == [child]
     assert {r.run_id for r in store.find_runs(experiment_id)} == {run_id, child}
 
 

@@ -10,9 +10,7 @@ import pytest
 
 from rlq_ray.errors import StorageError, UsageError
 from rlq_ray.storage import (
-    copy_folder,
     delete_file,
-    delete_folder,
     exists,
     list_files,
     locate,
@@ -66,27 +64,21 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-def test_files_are_listed_copied_and_deleted(tmp_path):
+def test_files_are_listed_and_deleted(tmp_path):
     folder = locate(tmp_path / "from")
     assert list_files(folder) == []
     for name in ("b.txt", "sub/a.txt", "c.bin"):
         write_bytes(folder / name, name.encode())
     assert [place.uri.removeprefix(folder.uri) for place in list_files(folder, ".txt")] == ["/b.txt", "/sub/a.txt"]
-    copy_folder(folder, locate(tmp_path / "to"))
-    assert (tmp_path / "to" / "sub" / "a.txt").read_bytes() == b"sub/a.txt"
     for _ in range(2):  # the second time there is nothing left to delete
         delete_file(folder / "c.bin")
         assert not exists(folder / "c.bin")
-    for _ in range(2):
-        delete_folder(folder)
-        assert not exists(folder)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_an_unwritable_folder_is_found_out(tmp_path):
-    tmp_path.chmod(0o500)
+    (tmp_path / "file").write_bytes(b"in the way")
     with pytest.raises(StorageError, match="check that it is writable"):
-        probe_writable(locate(tmp_path))
+        probe_writable(locate(tmp_path / "file" / "below"))
 
 
 def test_a_writable_folder_is_left_as_it_was(tmp_path):
