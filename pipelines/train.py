@@ -119,5 +119,6 @@ def _keep_model(run: TrackedRun, config: ExperimentConfig, entry: RunEntry) -> N
     network, card = read_network(locate(entry.checkpoint))
     shape = (2, 3, config.model.input_height, config.model.input_width)
     run.tracker.log_model(config.name, InferenceModel(network).eval(), np.full(shape, 0.5, np.float32), step=card.step)
-    run.tracker.log_metrics({f"best/{key}": value for key, value in entry.metrics.items()}, step=card.epoch)
+    best = {f"best/{key}": value for key, value in entry.metrics.items() if key.endswith(("/mAP", "/top1"))}
+    run.tracker.log_metrics(best, step=card.epoch)
     run.tracker.set_tags({"rlq.checkpoint": entry.checkpoint, "rlq.best_epoch": str(entry.epoch)})

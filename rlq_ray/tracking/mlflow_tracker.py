@@ -42,6 +42,8 @@ FLUSH_TIMEOUT_S = 60.0
 ENTRIES_PER_REQUEST = 100
 """Parameters or tags that MLflow takes in one request."""
 PASSING_ERRORS = frozenset({"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED"})
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes the UI open on runs and models instead of on its pages for language models."""
 MODEL_REQUIREMENTS = ("torch", "torchvision", "numpy")
 
 for _noisy in ("mlflow", "alembic"):  # tables that a first use creates are not news
@@ -76,7 +78,7 @@ class MlflowStore:
             found = self._client.get_experiment_by_name(name)
             if found is None:
                 try:
-                    return str(self._client.create_experiment(name, artifact_location=self._artifact_folder()))
+                    return str(self._client.create_experiment(name, self._artifact_folder(), EXPERIMENT_TAGS))
                 except MlflowException as error:
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
