@@ -50,7 +50,7 @@ def demo(
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Settings of all trainings, KEY=VALUE.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Do the whole job on rendered people: render, ingest, train, evaluate, track. About 8 minutes on 2 cores."""
+    """Do the whole job on rendered people: render, ingest, train, evaluate, track. About 9 minutes on 2 cores."""
     from pipelines.console import stdout
     from pipelines.demo import SIZES, run_demo
     from pipelines.evaluate import as_json as scores_as_json

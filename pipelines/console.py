@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,11 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rlq_ray.distributed.progress import Progress as TrainingProgress
 
+WIDTH_OF_FILES = 120
+"""Characters of a table's line where there is no terminal to say."""
 LINE_EVERY_S = 15.0
 """Seconds between lines about one training where there is no terminal."""
 
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-stdout = Console(highlight=False)
+stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
 
 
 @contextlib.contextmanager

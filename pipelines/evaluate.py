@@ -134,7 +134,7 @@ def results_table(evaluations: Mapping[str, Evaluation], title: str) -> Table:
     for column in ("protocol", "query", "model"):
         table.add_column(column)
     for column in ("top-1", "mAP", "mINP", "chance mAP", "queries"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     first = next(iter(evaluations.values()))
     for score in sorted(first.scores, key=lambda s: [p.protocol for p in first.scores].index(s.protocol)):
         for row, (name, evaluation) in enumerate(evaluations.items()):
