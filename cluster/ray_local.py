@@ -61,6 +61,10 @@ def session(
         ServiceError: the given cluster does not answer.
         UsageError: the name of `temp_dir` is too long.
     """
+    if temp_dir and len(str(temp_dir)) > LONGEST_TEMP_DIR:
+        raise UsageError(
+            f"temp_dir '{temp_dir}' has {len(str(temp_dir))} characters: Ray needs one of at most {LONGEST_TEMP_DIR}"
+        )
     address = address or os.environ.get("RAY_ADDRESS") or None
     if ray.is_initialized():
         yield RaySession(ray.get_runtime_context().gcs_address, is_own=False)
@@ -100,10 +104,6 @@ def _knock(address: str) -> None:
 def _own_cluster(
     num_cpus: int | None, temp_dir: Path | None, shows_worker_output: bool, has_dashboard: bool
 ) -> Iterator[RaySession]:
-    if temp_dir and len(str(temp_dir)) > LONGEST_TEMP_DIR:
-        raise UsageError(
-            f"temp_dir '{temp_dir}' has {len(str(temp_dir))} characters: Ray needs one of at most {LONGEST_TEMP_DIR}"
-        )
     for name, value in _environment().items():
         os.environ.setdefault(name, value)  # read here, by the workers, or when a training starts: so it stays set
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it warns that tokens are on

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -26,6 +26,8 @@ for _name, _app in (("people", people_app), ("data", data_app), ("degrade", degr
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]
 """What typer raises for any wrong use; it is click's ClickException, in a copy that typer does not publish."""
+
+INTERRUPTED = 130
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Store = Annotated[str | None, typer.Option(help="URI for runs and checkpoints. [env: RLQ_STORAGE; ./rlq-data]")]
@@ -255,12 +257,9 @@ def ui(
 def main() -> None:
     """Run the command line; errors of the user's making become one line."""
     try:
-        app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail(
-            "interrupted: go on by calling `rlq demo` again, or `rlq train` with --resume",
-            130,
-        )
+        status = app(standalone_mode=False)  # typer turns Ctrl-C into a status
+    except typer.Abort:
+        status = INTERRUPTED
     except CommandLineError as error:
         if not error.format_message():  # no command was given, and the help is printed
             sys.exit(error.exit_code)
@@ -269,9 +268,12 @@ def main() -> None:
         if os.environ.get("RLQ_DEBUG"):
             raise
         _fail(str(error), error.exit_status)
+    if status == INTERRUPTED:
+        _fail("interrupted: go on by calling `rlq demo` again, or `rlq train` with --resume", INTERRUPTED)
+    sys.exit(status or 0)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int) -> NoReturn:
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
     sys.exit(status)
 

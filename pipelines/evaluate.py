@@ -100,10 +100,10 @@ def evaluate_model(
         settings["evaluate"] |= {"protocols": protocols, "select_on": protocols[0]}
     if quality != "all":
         settings["evaluate"]["qualities"] = [quality]
-    if workers:
-        settings["workers"]["count"] = workers
     settings["data"]["target"] = data or settings["data"]["target"]
     config = build_config(settings)
+    if workers:  # a training's batches need not be shared out among them
+        config = config.model_copy(update={"workers": config.workers.model_copy(update={"count": workers})})
     read_manifest(locate(config.data.target))
     with session(places.ray_address):
         features = embed_test({model: checkpoint}, config.data.target, config, config.evaluate.qualities)

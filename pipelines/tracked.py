@@ -45,7 +45,7 @@ def tracked_run(
     try:
         yield TrackedRun(store, experiment_id, run_id, tracker)
         status = "FINISHED"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM as Ray passes it on
         status = "KILLED"
         raise
     finally:

@@ -6,9 +6,9 @@ One driver serves a single run and a trial of a sweep.
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,9 +65,9 @@ def launch(
     board = start_board()
     task = WorkerTask(settings, board, tracking.uri if tracking else None, entry.mlflow_run_id)
     try:
-        with watched(board, show), _own_interrupt():
-            result = _trainer(task, config, scaling, entry.name, store).fit()
-    except KeyboardInterrupt:
+        with watched(board, show):
+            result = _fit(_trainer(task, config, scaling, entry.name, store))
+    except (KeyboardInterrupt, SystemExit):
         keep_run(store, replace(entry, state="stopped"))
         raise
     except Exception as error:
@@ -89,18 +89,18 @@ def launch(
     return finished
 
 
-@contextlib.contextmanager
-def _own_interrupt() -> Iterator[None]:
-    """Let Ctrl-C arrive as KeyboardInterrupt: Ray Train answers it with `sys.exit` and keeps its handler for good."""
-    is_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if is_main else None
-    try:
-        yield
-    except SystemExit as error:
-        raise KeyboardInterrupt from error
-    finally:
-        if is_main:
-            signal.signal(signal.SIGINT, before)
+def _fit(trainer: TorchTrainer) -> ray.train.Result:
+    """Run `fit` beside the main thread, in which Ray Train would answer Ctrl-C itself and leave nobody else to."""
+    outcome: Future[ray.train.Result] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:  # whatever it is, the waiting thread raises it
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="rlq-train", daemon=True).start()
+    return outcome.result()
 
 
 def _trainer(

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import ray
 import torch
 
-from rlq_ray.config.load import build_config, to_dict
 from rlq_ray.config.schema import ExperimentConfig, Quality
 from rlq_ray.data import DataSet
 from rlq_ray.distributed.driver import plan_workers
@@ -56,7 +55,7 @@ def embed_on_cluster(
         pending = [
             [
                 embedder.embed.remote(
-                    to_dict(job.config), job.checkpoint, job.data, job.quality, job.row_N[part :: workers.count]
+                    job.config, job.checkpoint, job.data, job.quality, job.row_N[part :: workers.count]
                 )
                 for part, embedder in enumerate(embedders)
             ]
@@ -99,10 +98,9 @@ class _Embedder:
         self._datasets: dict[str, DataSet] = {}
 
     def embed(
-        self, settings: dict[str, Any], checkpoint: str, data: str, quality: Quality, row_N: np.ndarray
+        self, config: ExperimentConfig, checkpoint: str, data: str, quality: Quality, row_N: np.ndarray
     ) -> npt.NDArray[np.float32]:
         """Embed rows in their order, `(N, D)`."""
-        config = build_config(settings)
         if self._device.type == "cpu":
             torch.set_num_threads(max(1, int(config.workers.cpus)))
         if checkpoint not in self._networks:
