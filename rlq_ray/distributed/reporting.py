@@ -72,6 +72,7 @@ class Reporter:
             return
         self._write()
         self._tracker.log_metrics({**metrics, "validation/is_best": float(is_best)}, step=epoch)
+        self._tracker.flush()  # who goes on from this checkpoint does not write earlier steps again
         with tempfile.TemporaryDirectory(prefix="rlq-checkpoint-") as folder:
             write_checkpoint(Path(folder), self._card(epoch, state.step, metrics), state.state_dict())
             ray.train.report(report, checkpoint=Checkpoint.from_directory(folder), checkpoint_dir_name=name)

@@ -89,6 +89,10 @@ class Tracker(Protocol):
         """
         ...
 
+    def flush(self) -> bool:
+        """Wait within a bound until everything so far is written, and say whether it is."""
+        ...
+
     def finish(self, status: RunStatus) -> int:
         """Write what is outstanding within a bound, end the run, and return how many writings were lost."""
         ...
@@ -131,6 +135,10 @@ class NullTracker:
     def log_model(self, name: str, module: nn.Module, input_example: np.ndarray, step: int = 0) -> str:  # noqa: ARG002
         """Store nothing; there is no URI."""
         return ""
+
+    def flush(self) -> bool:
+        """Have nothing to wait for."""
+        return True
 
     def finish(self, status: RunStatus) -> int:  # noqa: ARG002
         """Lose nothing."""

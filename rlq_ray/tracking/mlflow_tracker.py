@@ -11,6 +11,7 @@ import json
 import logging
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -305,6 +306,12 @@ class MlflowTracker:
                 raise
             self._client.finalize_logged_model(logged.model_id, "READY")
         return f"models:/{logged.model_id}"
+
+    def flush(self) -> bool:
+        """Wait within the bound until everything so far is written, and say whether it is."""
+        written = threading.Event()
+        self._writer.put_job(written.set)
+        return written.wait(self._flush_timeout_s)
 
     def finish(self, status: RunStatus) -> int:
         """Write what is outstanding within the bound, end the run, and return how many writings were lost."""

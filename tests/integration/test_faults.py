@@ -21,7 +21,7 @@ from rlq_ray.distributed.driver import launch
 from rlq_ray.distributed.progress import Progress
 from rlq_ray.distributed.runs import RunEntry, claim_name, find_run
 from rlq_ray.errors import DataError, UsageError
-from rlq_ray.storage import exists, locate
+from rlq_ray.storage import exists, locate, read_bytes
 from rlq_ray.tracking.mlflow_tracker import MlflowStore
 from rlq_ray.train.checkpoint import read_state
 
@@ -74,6 +74,18 @@ def train_workers(session_folder: Path) -> list[int]:
     return found
 
 
+def is_registered(places: Places, name: str) -> bool:
+    """Tell whether Ray Train knows a checkpoint: its controller takes note of what was uploaded at its next look."""
+    snapshot = places.store / "runs" / name / "checkpoint_manager_snapshot.json"
+    return exists(snapshot) and b"epoch_0000" in read_bytes(snapshot)
+
+
+def wait_for_first_checkpoint(places: Places, name: str, driver: subprocess.Popen) -> None:
+    deadline_s = time.monotonic() + 120
+    while not is_registered(places, name) and driver.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+
+
 def test_a_killed_worker_changes_nothing_but_time(
     places: Places, config: ExperimentConfig, whole: RunEntry, service_folder: Path
 ) -> None:
@@ -105,13 +117,10 @@ def test_a_run_whose_driver_was_killed_goes_on_by_its_name(
     with (tmp_path / "log").open("wb") as log:
         environment = os.environ | {"RAY_ADDRESS": ray_cluster.address}
         driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        first_checkpoint = places.store / "runs" / "cut-off" / "epoch_00001" / "checkpoint.json"
-        deadline_s = time.monotonic() + 120
-        while not exists(first_checkpoint) and driver.poll() is None and time.monotonic() < deadline_s:
-            time.sleep(0.05)
+        wait_for_first_checkpoint(places, "cut-off", driver)
         driver.kill()
         driver.wait()
-    assert exists(first_checkpoint), (tmp_path / "log").read_text()
+    assert is_registered(places, "cut-off"), (tmp_path / "log").read_text()
     assert find_run(places.store, "cut-off").state == "running"
     resumed = train(config, places, name="cut-off", resume=True)
     assert resumed.state == "finished"
@@ -132,10 +141,7 @@ def test_ctrl_c_stops_a_run_that_can_go_on(
     environment = os.environ | {"RAY_ADDRESS": ray_cluster.address}
     with (tmp_path / "log").open("wb") as log:
         driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        first_checkpoint = places.store / "runs" / "stopped" / "epoch_00001" / "checkpoint.json"
-        deadline_s = time.monotonic() + 120
-        while not exists(first_checkpoint) and driver.poll() is None and time.monotonic() < deadline_s:
-            time.sleep(0.05)
+        wait_for_first_checkpoint(places, "stopped", driver)
         driver.send_signal(signal.SIGINT)
         status = driver.wait(timeout=60)
     told = (tmp_path / "log").read_text()
