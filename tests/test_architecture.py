@@ -63,7 +63,7 @@ def test_s3_has_one_home(path):
         node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name for node in imports_of(path)
     ]
     uses_s3 = any(module.partition(".")[0] in ("boto3", "botocore", "s3fs", "aiobotocore") for module in modules)
-    assert not uses_s3 or name_of(path) == "rlq_ray/storage.py"
+    assert not uses_s3 or name_of(path) == "rlq_ray/storage/s3.py"
 
 
 @pytest.mark.parametrize(

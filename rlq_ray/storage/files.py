@@ -1,77 +1,16 @@
-"""Places by URI: a path, `file://…` or `s3://bucket/prefix`. The only code that knows of S3.
-
-boto3 resolves the credentials (profiles, SSO, roles, environment, `AWS_ENDPOINT_URL`); pyarrow moves the bytes.
-"""
+"""Whole files, wherever they lie: read, write, list, delete, try out. Knows nothing of what is in them."""
 
 from __future__ import annotations
 
 import json
-import os
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pyarrow.fs as pafs
 
-from rlq_ray.errors import StorageError, UsageError
-
-CONNECT_TIMEOUT_S = 10
-REQUEST_TIMEOUT_S = 60
-
-
-@dataclass(frozen=True)
-class Location:
-    """A file or folder on a file system; pickles, so that it can travel to workers.
-
-    `path` is what pyarrow wants: absolute for files, `bucket/key` for S3. `uri` is what people read.
-    """
-
-    uri: str
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it lies on a mounted disk."""
-        return not self.uri.startswith("s3://")
-
-    @property
-    def path(self) -> str:
-        """What its file system calls it."""
-        return self.uri.removeprefix("file://") if self.is_local else self.uri.removeprefix("s3://")
-
-    def filesystem(self) -> pafs.FileSystem:
-        """Open the file system that holds this place.
-
-        Raises:
-            StorageError: no credentials for S3.
-        """
-        return pafs.LocalFileSystem() if self.is_local else _s3_filesystem()
-
-    def __truediv__(self, name: str) -> Location:
-        return Location(f"{self.uri.rstrip('/')}/{name}")
-
-    def __str__(self) -> str:
-        return self.uri
-
-
-def locate(uri: str | os.PathLike[str]) -> Location:
-    """Turn a URI or path into a place.
-
-    Raises:
-        UsageError: a scheme other than `file` and `s3`, or an S3 URI without a bucket.
-    """
-    text = os.fspath(uri)
-    if "://" not in text:
-        return Location(f"file://{Path(text).expanduser().absolute()}")
-    parts = urlsplit(text)
-    if parts.scheme == "file":
-        return Location(f"file://{Path(unquote(parts.path)).absolute()}")
-    if parts.scheme != "s3":
-        raise UsageError(f"cannot reach '{text}': use a path, file://… or s3://bucket/prefix")
-    if not parts.netloc:
-        raise UsageError(f"'{text}' names no bucket: write s3://bucket/prefix")
-    return Location(text.rstrip("/"))
+from rlq_ray.errors import StorageError
+from rlq_ray.storage.places import Location
 
 
 def exists(place: Location) -> bool:
@@ -183,29 +122,3 @@ def probe_writable(folder: Location) -> None:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).splitlines()[0]
-
-
-def _s3_filesystem() -> pafs.FileSystem:
-    import boto3  # here, because it takes half a second and only S3 needs it
-    from botocore.exceptions import BotoCoreError
-
-    try:
-        session = boto3.Session()
-        credentials = session.get_credentials()
-        frozen = credentials.get_frozen_credentials() if credentials else None
-    except BotoCoreError as error:
-        raise StorageError(f"no S3 credentials ({error}): check AWS_PROFILE, or log in again") from error
-    if frozen is None:
-        raise StorageError("no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    parts = urlsplit(endpoint) if endpoint else None
-    return pafs.S3FileSystem(
-        access_key=frozen.access_key,
-        secret_key=frozen.secret_key,
-        session_token=frozen.token,
-        region=session.region_name or "us-east-1",
-        endpoint_override=parts.netloc if parts else None,
-        scheme=parts.scheme if parts else "https",
-        connect_timeout=CONNECT_TIMEOUT_S,
-        request_timeout=REQUEST_TIMEOUT_S,
-    )
