@@ -46,14 +46,23 @@ class _GenderRow:
 def side_keys(images: Sequence[SourceImage]) -> list[tuple[str, ...]]:
     """List for every image the names by which a side file may call it, the most specific first.
 
-    For `query/000_2.png`: `query/000_2`, `000_2`. A name that two images share is left out.
+    These are the ends of its path without the suffix, each also with `FOLDER_FILE` for `FOLDER/FILE`, as the authors
+    write identities before file names. For `test/A/001/rgb7.jpg`: `test/A/001/rgb7`, `test/A/001_rgb7`, `A/001/rgb7`,
+    `A/001_rgb7`, `001/rgb7`, `001_rgb7`, `rgb7`. A name that two images share is left out.
     """
-    candidates = []
-    for image in images:
-        stem = PurePosixPath(image.source).with_suffix("")
-        candidates.append(tuple(dict.fromkeys((str(stem), "/".join(stem.parts[-2:]), stem.name))))
+    candidates = [_path_ends(PurePosixPath(image.source).with_suffix("").parts) for image in images]
     uses = Counter(key for keys in candidates for key in keys)
     return [tuple(key for key in keys if uses[key] == 1) for keys in candidates]
+
+
+def _path_ends(parts: tuple[str, ...]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for start in range(len(parts)):
+        *folders, name = parts[start:]
+        names["/".join((*folders, name))] = None
+        if folders:
+            names["/".join((*folders[:-1], f"{folders[-1]}_{name}"))] = None
+    return tuple(names)
 
 
 def lookup(keys: Sequence[str], table: Mapping[str, _T]) -> _T | None:
@@ -83,7 +92,7 @@ def require_join(side_file: Path, images: Sequence[SourceImage], found: Sequence
         )
         raise DataError(
             f"{side_file} covers {rate:.1%} of the training images, and lacks '{lacking.source}' (identity "
-            f"'{lacking.identity}'): complete it, or allow a partial side file"
+            f"'{lacking.identity}'): complete it, by names that no two images share, or allow a partial side file"
         )
     return rate
 
@@ -158,10 +167,12 @@ def _choose_gender(side_file: Path, image: SourceImage, rows: list[_GenderRow]) 
 def find_masks(images: Sequence[SourceImage], folder: Path) -> list[MaskFiles | None]:
     """Find the masks `{stem}_shirt.png`, `{stem}_pant.png`, `{stem}_clothes.png` of every image; None where none is.
 
-    A headerless CSV in the folder, of any name, lists the stems whose shirt and trousers are not to be trusted.
+    They may lie in folders, as the images do or by split (`train/`). Headerless CSV files in the folder, of any name
+    and number (the authors have one for shirts and one for trousers), list the stems whose shirt and trousers are not
+    to be trusted.
 
     Raises:
-        DataError: no such folder, several CSV files, or a faulty stem that no image has.
+        DataError: no such folder, or a faulty stem that neither an image nor a mask has.
     """
     if not folder.is_dir():
         raise DataError(f"the mask folder '{folder}' does not exist: check the path")
@@ -172,32 +183,37 @@ def find_masks(images: Sequence[SourceImage], folder: Path) -> list[MaskFiles | 
             relative = file.relative_to(folder).with_suffix("").as_posix()
             masks[relative.removesuffix(suffix)][_MASK_SUFFIXES[suffix]] = file
     names = side_keys(images)
-    faulty = _read_faulty(folder, {key for keys in names for key in keys})
+    below = Counter(map(_below_split, masks))
+    mask_of = {_below_split(mask): mask for mask in masks if below[_below_split(mask)] == 1}
+    mask_of |= {mask: mask for mask in masks}
+    faulty = _read_faulty(folder, {key for keys in names for key in keys} | {*masks, *below})
     found: list[MaskFiles | None] = []
     for keys in names:
-        parts = lookup(keys, masks)
-        found.append(
-            None
-            if parts is None
-            else MaskFiles(
-                parts.get("shirt"), parts.get("trousers"), parts.get("clothes"), any(key in faulty for key in keys)
-            )
-        )
+        mask = lookup(keys, mask_of)
+        if mask is None:
+            found.append(None)
+            continue
+        parts, is_faulty = masks[mask], not faulty.isdisjoint((mask, _below_split(mask), *keys))
+        found.append(MaskFiles(parts.get("shirt"), parts.get("trousers"), parts.get("clothes"), is_faulty))
     return found
 
 
+def _below_split(mask: str) -> str:
+    """Leave out a first folder that is called as a split is: data sets call their own folders otherwise."""
+    first, _, rest = mask.partition("/")
+    return rest if rest and _group(first) else mask
+
+
 def _read_faulty(folder: Path, known: set[str]) -> set[str]:
-    lists = sorted(folder.glob("*.csv"))
-    if len(lists) > 1:
-        raise DataError(f"'{folder}' holds {len(lists)} CSV files: keep one, the list of faulty masks")
     faulty = set()
-    for side_file in lists:
+    for side_file in sorted(folder.glob("*.csv")):
         with side_file.open(newline="", encoding="utf-8-sig") as stream:
             for line, row in enumerate(csv.reader(stream), start=1):
                 if not row:
                     continue
-                key = str(PurePosixPath(row[0].strip()).with_suffix(""))
-                if key not in known:
+                stem = row[0].strip()
+                key = next((name for name in (stem, str(PurePosixPath(stem).with_suffix(""))) if name in known), None)
+                if key is None:
                     raise DataError(f"{side_file} line {line}: no image is called '{row[0]}'; correct or remove it")
                 faulty.add(key)
     return faulty

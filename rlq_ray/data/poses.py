@@ -9,8 +9,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from textwrap import shorten
 from typing import Literal
 
 import numpy as np
@@ -20,8 +22,11 @@ from pydantic import BaseModel, ConfigDict
 from rlq_ray.data.records import NUM_JOINTS
 from rlq_ray.errors import DataError, UsageError
 
-PoseVariant = Literal["R_LA", "R_A", "R_LAC"]
-VARIANTS: tuple[PoseVariant, ...] = ("R_LA", "R_A", "R_LAC")
+PoseVariant = Literal["R_LA", "R_A", "R_LAC", "N_LA", "N_A", "N_LAC"]
+"""Pose vectors that the authors clustered: `R_*` of joints in a resized image, `N_*` of joints that their pose network
+normalised, which AlphaPose files do not hold: those clusters can be read, not fitted."""
+
+FITTED_VARIANTS: tuple[PoseVariant, ...] = ("R_LA", "R_A", "R_LAC")
 
 POSE_WIDTH, POSE_HEIGHT = 192, 384
 BODY_LINES = (
@@ -70,6 +75,8 @@ def read_keypoints(side_file: Path) -> dict[str, tuple[float, ...]]:
                     f"{side_file}: '{name}' has {len(keypoints)} keypoint values, not {3 * NUM_JOINTS}: "
                     "run AlphaPose with the COCO-17 model"
                 )
+            if not all(map(math.isfinite, (score, *keypoints))):
+                raise DataError(f"{side_file}: '{name}' has a value that is no number: remove that person")
             key = _without_suffix(name)
             if key not in best or score > best[key][0]:
                 best[key] = (score, keypoints)
@@ -96,10 +103,13 @@ def pose_vectors(
     degrees, `atan2(y1 − y2, x1 − x2)`, lengths in those pixels.
 
     Raises:
-        UsageError: an unknown variant.
+        UsageError: a variant that keypoints do not give.
     """
-    if variant not in VARIANTS:
-        raise UsageError(f"no pose variant '{variant}': choose one of {', '.join(VARIANTS)}")
+    if variant not in FITTED_VARIANTS:
+        raise UsageError(
+            f"keypoints do not give pose variant '{variant}': choose one of {', '.join(FITTED_VARIANTS)}, or bring its "
+            "clusters as a CSV"
+        )
     joints_NJ3 = np.asarray(keypoints_N51, dtype=np.float64).reshape(-1, NUM_JOINTS, 3)
     height_N1, width_N1 = size_N2[:, :1], size_N2[:, 1:]
     x_NJ = np.trunc(joints_NJ3[:, :, 0] * POSE_WIDTH / width_N1)
@@ -146,21 +156,29 @@ def write_cluster_csv(side_file: Path, clusters: Mapping[tuple[str, str], int], 
 def read_cluster_csv(side_file: Path, *, variant: str, k: int) -> dict[str, int]:
     """Read one column of a cluster CSV: image name -> cluster from 1 to k, 0 for no pose.
 
+    The authors' files have 48: variants R_LA, R_LAC, R_A, N_LA, N_LAC, N_A for each k of 5, 10, …, 40. Every image is
+    also listed as `Category/Image`; where categories disagree about a bare name, only so.
+
     Raises:
         DataError: the column is missing, a cluster is out of range, or an image has two different clusters.
     """
     column = f"{variant}_{k}"
     clusters: dict[str, int] = {}
+    shared: dict[str, set[int]] = defaultdict(set)
     with side_file.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         names: Sequence[str] = reader.fieldnames or ()
         if "Image" not in names or column not in names:
-            raise DataError(f"{side_file} has the columns {', '.join(names)}, but Image and {column} are needed")
+            shown = shorten(", ".join(names), 160, placeholder=" …")
+            raise DataError(
+                f"{side_file} has the columns {shown}, but Image and {column} are needed: choose another variant or k"
+            )
         for row in reader:
-            cluster = _cluster(side_file, reader.line_num, row[column], k)
-            if clusters.setdefault(row["Image"], cluster) != cluster:
+            cluster = _cluster(side_file, reader.line_num, row[column] or "", k)
+            shared[row["Image"]].add(cluster)
+            if clusters.setdefault(f"{row.get('Category')}/{row['Image']}", cluster) != cluster:
                 raise DataError(f"{side_file} line {reader.line_num}: '{row['Image']}' has two clusters; keep one")
-    return clusters
+    return clusters | {name: values.pop() for name, values in shared.items() if len(values) == 1}
 
 
 def _cluster(side_file: Path, line: int, text: str, k: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from rlq_ray.data.layouts import celeb, generic, ltcc, market1501, vc_clothes
+from rlq_ray.data.layouts import celeb, deepchange, generic, last, ltcc, market1501, prcc, vc_clothes
 from rlq_ray.data.layouts.source import SourceImage
 from rlq_ray.errors import DataError, UsageError
 
@@ -13,9 +13,12 @@ __all__ = ["LAYOUTS", "SourceImage", "read_layout"]
 
 LAYOUTS: dict[str, Callable[[Path], list[SourceImage]]] = {
     "celeb": celeb.read,
+    "deepchange": deepchange.read,
     "generic": generic.read,
+    "last": last.read,
     "ltcc": ltcc.read,
     "market1501": market1501.read,
+    "prcc": prcc.read,
     "vc-clothes": vc_clothes.read,
 }
 

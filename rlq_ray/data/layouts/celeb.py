@@ -1,15 +1,20 @@
-"""Celeb-reID (Huang et al., 2019): `{train,query,gallery}/PID_INDEX_X.jpg`, collected from the web."""
+"""Celeb-reID: `{train,query,gallery}/PID_INDEX_X.jpg`, street photographs collected from the web.
+
+Huang et al., "Celebrities-ReID: A Benchmark for Clothes Variation in Long-Term Person Re-Identification", IJCNN 2019.
+Counts published there: training 20,208 images of 632 identities; 2,972 queries, gallery 11,006, 420 identities.
+"""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from rlq_ray.data.layouts.source import SourceImage, data_folder, match_names
+from rlq_ray.data.layouts.source import SourceImage, data_folder, find_images, folders_alike
 
-SPLIT_OF_FOLDER = {"train": "train", "query": "query", "gallery": "gallery"}
-
-_NAME = re.compile(r"(?P<pid>\d+)_(?P<index>\d+)_\d+")
+FOLDERS = folders_alike(
+    {"train": "train", "query": "query", "gallery": "gallery"},
+    r"(?P<pid>\d+)_(?P<index>\d+)_\d+",
+    "PID_INDEX_X.jpg",
+)
 
 
 def read(root: Path) -> list[SourceImage]:
@@ -18,15 +23,11 @@ def read(root: Path) -> list[SourceImage]:
     Raises:
         DataError: a folder is missing or a file name does not follow the pattern.
     """
-    base = data_folder(root, "Celeb-reID", tuple(SPLIT_OF_FOLDER))
     return [
-        SourceImage(
-            file=file,
-            source=source,
-            split=split,
-            identity=name["pid"],
-            clothes=f"{name['pid']}_{split}_{name['index']}",
-            camera=int(name["index"][0]),
+        image.labelled(
+            identity=image["pid"],
+            clothes=f"{image['pid']}_{image.split}_{image['index']}",
+            camera=int(image["index"][0]),
         )
-        for file, source, split, name in match_names(base, SPLIT_OF_FOLDER, _NAME, "PID_INDEX_X.jpg")
+        for image in find_images(data_folder(root, "Celeb-reID", FOLDERS), FOLDERS)
     ]

@@ -1,15 +1,20 @@
-"""LTCC (Qian et al., ACCV 2020): `{train,query,test}/PID_CLOTH_cCAM_FRAME.png`."""
+"""LTCC: `{train,query,test}/PID_CLOTH_cCAM_FRAME.png`.
+
+Qian et al., "Long-Term Cloth-Changing Person Re-identification", ACCV 2020 (arXiv:2005.12633). Counts published
+there: training 9,576 images of 77 identities in 256 outfits, 12 cameras; 493 queries, gallery 7,050, 75 identities.
+"""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from rlq_ray.data.layouts.source import SourceImage, data_folder, match_names
+from rlq_ray.data.layouts.source import SourceImage, data_folder, find_images, folders_alike
 
-SPLIT_OF_FOLDER = {"train": "train", "query": "query", "test": "gallery"}
-
-_NAME = re.compile(r"(?P<pid>\d+)_(?P<outfit>\d+)_c(?P<camera>\d+)_\d+")
+FOLDERS = folders_alike(
+    {"train": "train", "query": "query", "test": "gallery"},
+    r"(?P<pid>\d+)_(?P<outfit>\d+)_c(?P<camera>\d+)_\d+",
+    "PID_CLOTH_cCAM_FRAME.png",
+)
 
 
 def read(root: Path) -> list[SourceImage]:
@@ -18,15 +23,11 @@ def read(root: Path) -> list[SourceImage]:
     Raises:
         DataError: a folder is missing or a file name does not follow the pattern.
     """
-    base = data_folder(root, "LTCC_ReID", tuple(SPLIT_OF_FOLDER))
     return [
-        SourceImage(
-            file=file,
-            source=source,
-            split=split,
-            identity=name["pid"],
-            clothes=f"{name['pid']}_{name['outfit']}",
-            camera=int(name["camera"]) - 1,
+        image.labelled(
+            identity=image["pid"],
+            clothes=f"{image['pid']}_{image['outfit']}",
+            camera=int(image["camera"]) - 1,
         )
-        for file, source, split, name in match_names(base, SPLIT_OF_FOLDER, _NAME, "PID_CLOTH_cCAM_FRAME.png")
+        for image in find_images(data_folder(root, "LTCC_ReID", FOLDERS), FOLDERS)
     ]

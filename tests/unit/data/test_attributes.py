@@ -69,9 +69,9 @@ def test_join_rate_counts_training_images_and_names_the_first_lacking():
 def test_side_keys_leave_out_what_two_images_share():
     images = [image("rgb/train/001/a.jpg", "1"), image("rgb/train/002/a.jpg", "2"), image("rgb/train/002/b.jpg", "2")]
     assert side_keys(images) == [
-        ("rgb/train/001/a", "001/a"),
-        ("rgb/train/002/a", "002/a"),
-        ("rgb/train/002/b", "002/b", "b"),
+        ("rgb/train/001/a", "rgb/train/001_a", "train/001/a", "train/001_a", "001/a", "001_a"),
+        ("rgb/train/002/a", "rgb/train/002_a", "train/002/a", "train/002_a", "002/a", "002_a"),
+        ("rgb/train/002/b", "rgb/train/002_b", "train/002/b", "train/002_b", "002/b", "002_b", "b"),
     ]
 
 
@@ -94,3 +94,35 @@ def test_masks_refuse_unknown_faulty_stem_and_missing_folder(tmp_path):
     (tmp_path / "faulty.csv").write_text("003_1\n999_1\n")
     with pytest.raises(DataError, match="line 2: no image is called '999_1'"):
         find_masks(IMAGES, tmp_path)
+
+
+@pytest.mark.parametrize("place", ["003_1", "train/003_1", "training/003_1", "train-set/003_1"])
+def test_masks_may_lie_in_the_folder_of_a_split(tmp_path, place):
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / f"{place}_shirt.png").touch()
+    (tmp_path / "faulty.csv").write_text(f"{place}\n\n")
+    first, second, _ = find_masks(IMAGES, tmp_path)
+    assert first is not None
+    assert (first.shirt, first.faulty, second) == (tmp_path / f"{place}_shirt.png", True, None)
+
+
+def test_masks_of_two_splits_and_one_name_join_neither(tmp_path):
+    for split in ("train_a", "train_b"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "003_1_shirt.png").touch()
+    assert find_masks(IMAGES, tmp_path) == [None, None, None]
+
+
+def test_a_list_of_faulty_masks_may_name_one_whose_image_was_left_out(tmp_path):
+    (tmp_path / "555_1_shirt.png").touch()
+    (tmp_path / "faulty.csv").write_text("555_1\n003_1.png\n")
+    (tmp_path / "003_1_clothes.png").touch()
+    first, *_ = find_masks(IMAGES, tmp_path)
+    assert first is not None
+    assert first.faulty
+
+
+def test_other_parts_of_the_body_are_no_masks_of_clothes(tmp_path):
+    for name in ("003_1_full_pant", "003_1_head", "003_1_sil"):
+        (tmp_path / f"{name}.png").touch()
+    assert find_masks(IMAGES, tmp_path) == [None, None, None]

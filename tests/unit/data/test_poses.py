@@ -42,9 +42,10 @@ def test_vector_is_the_published_formula(variant, size):
     np.testing.assert_allclose(vectors, slow, atol=1e-9)
 
 
-def test_unknown_variant_is_refused():
-    with pytest.raises(UsageError, match="no pose variant 'N_LA'"):
-        pose_vectors(np.zeros((1, 51)), np.ones((1, 2), dtype=int), "N_LA")
+@pytest.mark.parametrize("variant", ["N_LA", "R_L"])
+def test_a_variant_that_keypoints_do_not_give_is_refused(variant):
+    with pytest.raises(UsageError, match=f"do not give pose variant '{variant}': choose one of R_LA, R_A, R_LAC, or "):
+        pose_vectors(np.zeros((1, 51)), np.ones((1, 2), dtype=int), variant)
 
 
 def test_clusters_separate_what_is_apart_and_repeat_bit_for_bit():
@@ -79,6 +80,8 @@ def test_alphapose_keeps_the_best_person_of_an_image(tmp_path):
         ("nothing", "is no AlphaPose JSON"),
         ('[{"image_id": "a", "score": 1}]', "is no AlphaPose JSON: KeyError"),
         ('[{"image_id": "a", "score": 1, "keypoints": [1, 2]}]', "'a' has 2 keypoint values, not 51"),
+        (f'[{{"image_id": "a", "score": NaN, "keypoints": {[1] * 51}}}]', "'a' has a value that is no number"),
+        (f'[{{"image_id": "a", "score": 1, "keypoints": {[1] * 50 + ["x"]}}}]', "is no AlphaPose JSON"),
     ],
 )
 def test_other_files_are_no_alphapose(tmp_path, text, message):
@@ -91,7 +94,20 @@ def test_cluster_csv_round_trip_in_the_authors_format(tmp_path):
     side_file = tmp_path / "poses.csv"
     write_cluster_csv(side_file, {("train", "003_1"): 15, ("query", "101_1"): 0}, variant="R_LA", k=15)
     assert side_file.read_text().splitlines() == ["Category,Image,R_LA_15", "query,101_1,0.0", "train,003_1,15.0"]
-    assert read_cluster_csv(side_file, variant="R_LA", k=15) == {"003_1": 15, "101_1": 0}
+    clusters = {"003_1": 15, "train/003_1": 15, "101_1": 0, "query/101_1": 0}
+    assert read_cluster_csv(side_file, variant="R_LA", k=15) == clusters
+
+
+def test_a_name_that_categories_share_keeps_its_category(tmp_path):
+    side_file = tmp_path / "poses.csv"
+    side_file.write_text("Category,Image,N_A_5\ntrain,a,1.0\ntest,a,2.0\ntrain,b,3\ntrain,b,3\ntest,b,3\n")
+    clusters = {"train/a": 1, "test/a": 2, "train/b": 3, "test/b": 3, "b": 3}
+    assert read_cluster_csv(side_file, variant="N_A", k=5) == clusters
+
+
+def test_the_category_may_be_missing(tmp_path):
+    (tmp_path / "poses.csv").write_text("Image,N_LAC_40\na,40.0\n")
+    assert read_cluster_csv(tmp_path / "poses.csv", variant="N_LAC", k=40)["a"] == 40
 
 
 @pytest.mark.parametrize(
@@ -100,10 +116,22 @@ def test_cluster_csv_round_trip_in_the_authors_format(tmp_path):
         ("Category,Image,R_LA_10\n", "has the columns Category, Image, R_LA_10, but Image and R_LA_15 are needed"),
         ("Category,Image,R_LA_15\ntrain,a,16.0\n", "line 2: cluster '16.0' is not a whole number from 0 to 15"),
         ("Category,Image,R_LA_15\ntrain,a,1.5\n", "line 2: cluster '1.5'"),
-        ("Category,Image,R_LA_15\ntrain,a,1.0\ntest,a,2.0\n", "line 3: 'a' has two clusters"),
+        ("Category,Image,R_LA_15\ntrain,a,\n", "line 2: cluster ''"),
+        ("Category,Image,R_LA_15\ntrain,a\n", "line 2: cluster ''"),
+        ("Category,Image,R_LA_15\ntrain,a,1.0\ntrain,a,2.0\n", "line 3: 'a' has two clusters"),
     ],
 )
 def test_bad_cluster_csv_is_refused(tmp_path, text, message):
     (tmp_path / "poses.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         read_cluster_csv(tmp_path / "poses.csv", variant="R_LA", k=15)
+
+
+def test_a_wide_csv_is_not_listed_whole(tmp_path):
+    columns = [f"{norm}_{vector}_{k}" for k in range(5, 45, 5) for norm in "RN" for vector in ("LA", "LAC", "A")]
+    (tmp_path / "poses.csv").write_text(f"Category,Image,{','.join(columns)}\n")
+    with pytest.raises(
+        DataError, match=r"R_LA_5, .* …, but Image and R_LA_12 are needed: choose another vari"
+    ) as refusal:
+        read_cluster_csv(tmp_path / "poses.csv", variant="R_LA", k=12)
+    assert "N_A_40" not in str(refusal.value)
