@@ -27,6 +27,10 @@ class StorageError(RlqError):
     """A place that cannot be read from or written to."""
 
 
+class NotFoundError(StorageError):
+    """A file, folder or bucket that does not exist."""
+
+
 class CheckpointError(RlqError):
     """A checkpoint that is incomplete or belongs to another model."""
 

@@ -11,9 +11,14 @@ from rlq_ray.storage.files import (
     write_json,
 )
 from rlq_ray.storage.places import Location, locate
+from rlq_ray.storage.pursuit import Patience
+from rlq_ray.storage.ranges import RangeReader, ReadCounts
 
 __all__ = [
     "Location",
+    "Patience",
+    "RangeReader",
+    "ReadCounts",
     "delete_file",
     "exists",
     "list_files",

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from rlq_ray.errors import StorageError
+from rlq_ray.errors import NotFoundError, StorageError
+from rlq_ray.storage.faults import reason_of
 from rlq_ray.storage.places import Location
 
 
@@ -22,22 +23,25 @@ def exists(place: Location) -> bool:
     try:
         return place.filesystem().get_file_info(place.path).type != pafs.FileType.NotFound
     except OSError as error:
-        raise StorageError(f"cannot reach {place}: {_reason(error)}; check the address and the credentials") from error
+        raise StorageError(
+            f"cannot reach {place}: {reason_of(error)}; check the address and the credentials"
+        ) from error
 
 
 def read_bytes(place: Location) -> bytes:
     """Read a whole file.
 
     Raises:
-        StorageError: missing or unreadable.
+        NotFoundError: no such file or bucket.
+        StorageError: unreadable.
     """
     try:
         with place.filesystem().open_input_stream(place.path) as stream:
             return bytes(stream.read())
     except FileNotFoundError as error:
-        raise StorageError(f"{place} does not exist: check the address") from error
+        raise NotFoundError(f"{place} does not exist: check the address") from error
     except OSError as error:
-        raise StorageError(f"cannot read {place}: {_reason(error)}; check the address and the credentials") from error
+        raise StorageError(f"cannot read {place}: {reason_of(error)}; check address and credentials") from error
 
 
 def write_bytes(place: Location, content: bytes) -> None:
@@ -61,7 +65,7 @@ def write_bytes(place: Location, content: bytes) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot write {place}: {_reason(error)}; check that it is writable") from error
+        raise StorageError(f"cannot write {place}: {reason_of(error)}; check that it is writable") from error
 
 
 def read_json(place: Location) -> Any:
@@ -87,7 +91,9 @@ def list_files(folder: Location, suffix: str = "") -> list[Location]:
     try:
         infos = filesystem.get_file_info(pafs.FileSelector(folder.path, recursive=True, allow_not_found=True))
     except OSError as error:
-        raise StorageError(f"cannot list {folder}: {_reason(error)}; check the address and the credentials") from error
+        raise StorageError(
+            f"cannot list {folder}: {reason_of(error)}; check the address and the credentials"
+        ) from error
     scheme = "file://" if folder.is_local else "s3://"
     found = [f"{scheme}{info.path}" for info in infos if info.type == pafs.FileType.File and info.path.endswith(suffix)]
     return [Location(uri) for uri in sorted(found)]
@@ -104,7 +110,7 @@ def delete_file(place: Location) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise StorageError(f"cannot delete {place}: {_reason(error)}; check that it is writable") from error
+        raise StorageError(f"cannot delete {place}: {reason_of(error)}; check that it is writable") from error
 
 
 def probe_writable(folder: Location) -> None:
@@ -118,7 +124,3 @@ def probe_writable(folder: Location) -> None:
     if read_bytes(probe) != content:
         raise StorageError(f"{folder} gives back other bytes than were written: check the store")
     delete_file(probe)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).splitlines()[0]

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow.fs as pafs
 
 from rlq_ray.errors import UsageError
-from rlq_ray.storage.s3 import s3_filesystem
+from rlq_ray.storage.s3 import s3_client
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Location:
         return self.uri.removeprefix("file://") if self.is_local else self.uri.removeprefix("s3://")
 
     def filesystem(self) -> pafs.FileSystem:
-        """Open the file system that holds this place.
+        """Open the file system that holds this place; of S3, with the keys of now, so use it at once.
 
         Raises:
             StorageError: no credentials for S3.
         """
-        return pafs.LocalFileSystem() if self.is_local else s3_filesystem()
+        return pafs.LocalFileSystem() if self.is_local else s3_client(self.path.partition("/")[0]).filesystem
 
     def __truediv__(self, name: str) -> Location:
         return Location(f"{self.uri.rstrip('/')}/{name}")
