@@ -127,6 +127,41 @@ def ingest(
     stdout.print(f"data set {manifest.content_hash[:12]} at {to}")
 
 
+@data_app.command("check")
+def check(
+    data: Annotated[str, typer.Argument(metavar="URI|DIR", help="A data set, or a raw folder with --layout.")],
+    layout: Annotated[str | None, typer.Option(help="Layout of a raw folder, such as ltcc.")] = None,
+    gender: Annotated[Path | None, typer.Option(help="CSV: Category,ID,Gender.")] = None,
+    poses: Annotated[Path | None, typer.Option(help="CSV of pose clusters.")] = None,
+    keypoints: Annotated[Path | None, typer.Option(help="AlphaPose JSON.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder of clothes masks.")] = None,
+    k: Annotated[int, typer.Option(help="Pose clusters in --poses.")] = 15,
+    variant: Annotated[str, typer.Option(help="Pose vector of --poses: R_LA, R_A or R_LAC.")] = "R_LA",
+    published: Annotated[
+        str, typer.Option(help="Published sizes to compare: a name, none, or auto if the counts are near the layout's.")
+    ] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Find what is wrong with a data set before anything is trained on it; exit status 1 if there is something."""
+    from cluster.ray_local import session
+    from pipelines.check import check as run_check
+    from pipelines.check import plan_check
+    from pipelines.check_view import report_view
+    from pipelines.console import stage, stdout
+    from pipelines.ingest import side_files_of
+
+    side = side_files_of(gender, poses, keypoints, masks, k=k, variant=variant, partial=True)
+    preflight = plan_check(data, layout=layout, published=published, side_files=side)
+    with session(), stage(f"check {data}"):
+        report = run_check(preflight)
+    if as_json:
+        _print_json(report.model_dump(mode="json"))
+    else:
+        stdout.print(report_view(report), soft_wrap=False)
+    if not report.sound:
+        raise typer.Exit(1)
+
+
 @data_app.command("show")
 def show(
     uri: Annotated[str, typer.Argument(help="URI of a data set.")],
