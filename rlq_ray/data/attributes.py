@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -43,19 +43,32 @@ class _GenderRow:
     gender: int
 
 
-def side_keys(images: Sequence[SourceImage]) -> list[tuple[str, ...]]:
-    """List for every image the names by which a side file may call it, the most specific first.
+@dataclass(frozen=True)
+class _FaultyEntry:
+    place: str
+    names: tuple[str, str]
+
+
+def side_keys(images: Sequence[SourceImage]) -> Iterator[tuple[str, ...]]:
+    """Give for every image the names by which a side file may call it, the most specific first.
 
     These are the ends of its path without the suffix, each also with `FOLDER_FILE` for `FOLDER/FILE`, as the authors
     write identities before file names. For `test/A/001/rgb7.jpg`: `test/A/001/rgb7`, `test/A/001_rgb7`, `A/001/rgb7`,
     `A/001_rgb7`, `001/rgb7`, `001_rgb7`, `rgb7`. A name that two images share is left out.
     """
-    candidates = [_path_ends(PurePosixPath(image.source).with_suffix("").parts) for image in images]
-    uses = Counter(key for keys in candidates for key in keys)
-    return [tuple(key for key in keys if uses[key] == 1) for keys in candidates]
+    seen: set[str] = set()
+    shared: set[str] = set()
+    for image in images:
+        names = _path_ends(image)
+        shared.update(seen.intersection(names))
+        seen.update(names)
+    del seen  # the names of 200,000 images weigh hundreds of megabytes
+    for image in images:
+        yield tuple(name for name in _path_ends(image) if name not in shared)
 
 
-def _path_ends(parts: tuple[str, ...]) -> tuple[str, ...]:
+def _path_ends(image: SourceImage) -> tuple[str, ...]:
+    parts = PurePosixPath(image.source).with_suffix("").parts
     names: dict[str, None] = {}
     for start in range(len(parts)):
         *folders, name = parts[start:]
@@ -182,19 +195,23 @@ def find_masks(images: Sequence[SourceImage], folder: Path) -> list[MaskFiles | 
         if suffix is not None:
             relative = file.relative_to(folder).with_suffix("").as_posix()
             masks[relative.removesuffix(suffix)][_MASK_SUFFIXES[suffix]] = file
-    names = side_keys(images)
     below = Counter(map(_below_split, masks))
     mask_of = {_below_split(mask): mask for mask in masks if below[_below_split(mask)] == 1}
     mask_of |= {mask: mask for mask in masks}
-    faulty = _read_faulty(folder, {key for keys in names for key in keys} | {*masks, *below})
+    faulty = _read_faulty(folder)
+    known = {*masks, *below}
     found: list[MaskFiles | None] = []
-    for keys in names:
+    for keys in side_keys(images):
+        known.update(key for key in keys if key in faulty)
         mask = lookup(keys, mask_of)
         if mask is None:
             found.append(None)
             continue
-        parts, is_faulty = masks[mask], not faulty.isdisjoint((mask, _below_split(mask), *keys))
+        parts, is_faulty = masks[mask], any(name in faulty for name in (mask, _below_split(mask), *keys))
         found.append(MaskFiles(parts.get("shirt"), parts.get("trousers"), parts.get("clothes"), is_faulty))
+    unknown = next((where for where in faulty.values() if known.isdisjoint(where.names)), None)
+    if unknown:
+        raise DataError(f"{unknown.place}: no image is called '{unknown.names[0]}'; correct or remove it")
     return found
 
 
@@ -204,16 +221,13 @@ def _below_split(mask: str) -> str:
     return rest if rest and _group(first) else mask
 
 
-def _read_faulty(folder: Path, known: set[str]) -> set[str]:
-    faulty = set()
+def _read_faulty(folder: Path) -> dict[str, _FaultyEntry]:
+    faulty: dict[str, _FaultyEntry] = {}
     for side_file in sorted(folder.glob("*.csv")):
         with side_file.open(newline="", encoding="utf-8-sig") as stream:
             for line, row in enumerate(csv.reader(stream), start=1):
-                if not row:
-                    continue
-                stem = row[0].strip()
-                key = next((name for name in (stem, str(PurePosixPath(stem).with_suffix(""))) if name in known), None)
-                if key is None:
-                    raise DataError(f"{side_file} line {line}: no image is called '{row[0]}'; correct or remove it")
-                faulty.add(key)
+                stem = row[0].strip() if row else ""
+                if stem:
+                    names = (stem, str(PurePosixPath(stem).with_suffix("")))
+                    faulty |= dict.fromkeys(names, _FaultyEntry(f"{side_file} line {line}", names))
     return faulty

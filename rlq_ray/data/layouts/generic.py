@@ -43,14 +43,14 @@ def read(root: Path) -> list[SourceImage]:
 def _find_table(root: Path) -> Path:
     if root.is_file():
         return root
-    tables = sorted(file for file in root.glob("*") if file.suffix in (".csv", ".parquet"))
+    tables = sorted(file for file in root.glob("[!.]*") if file.suffix.lower() in (".csv", ".parquet"))
     if len(tables) != 1:
         raise DataError(f"'{root}' holds {len(tables)} CSV or Parquet files: keep one there, or name it as the root")
     return tables[0]
 
 
 def _read_rows(table: Path) -> list[dict[str, Any]]:
-    if table.suffix == ".parquet":
+    if table.suffix.lower() == ".parquet":
         return list(pq.read_table(table).to_pylist())
     with table.open(newline="", encoding="utf-8-sig") as stream:
         return list(csv.DictReader(stream))
@@ -58,15 +58,18 @@ def _read_rows(table: Path) -> list[dict[str, Any]]:
 
 def _image(table: Path, line: int, row: dict[str, Any], shared: bool) -> SourceImage:
     where = f"{table} line {line}"
+    empty = next((name for name in REQUIRED if row[name] in (None, "")), None)
+    if empty:
+        raise DataError(f"{where}: '{empty}' is empty; fill it in, or remove the line")
     if row["split"] not in SPLITS:
         raise DataError(f"{where}: split '{row['split']}' is unknown; write one of {', '.join(SPLITS)}")
     identity, clothes = str(row["pid"]), str(row["clothes"])
     gender, pose = row.get("gender"), row.get("pose")
-    if gender not in (None, "", 0, 1, "0", "1"):
+    if gender not in (None, "", 0, 1, "0", "1", "0.0", "1.0"):
         raise DataError(f"{where}: gender '{gender}' is unknown; write 1 (male), 0 (female) or leave it empty")
     try:
         camera = int(row["camera"])
-        cluster = None if pose in (None, "") else int(float(pose))
+        cluster = None if pose in (None, "") else int(str(pose).removesuffix(".0"))
     except ValueError as error:
         raise DataError(f"{where}: {error}; cameras and poses are whole numbers") from error
     return SourceImage(
@@ -76,6 +79,6 @@ def _image(table: Path, line: int, row: dict[str, Any], shared: bool) -> SourceI
         identity=identity,
         clothes=f"{identity}_{clothes}" if shared else clothes,
         camera=camera,
-        gender=None if gender in (None, "") else int(gender),
+        gender=None if gender in (None, "") else int(float(gender)),
         pose=cluster,
     )

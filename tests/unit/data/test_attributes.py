@@ -68,7 +68,7 @@ def test_join_rate_counts_training_images_and_names_the_first_lacking():
 
 def test_side_keys_leave_out_what_two_images_share():
     images = [image("rgb/train/001/a.jpg", "1"), image("rgb/train/002/a.jpg", "2"), image("rgb/train/002/b.jpg", "2")]
-    assert side_keys(images) == [
+    assert list(side_keys(images)) == [
         ("rgb/train/001/a", "rgb/train/001_a", "train/001/a", "train/001_a", "001/a", "001_a"),
         ("rgb/train/002/a", "rgb/train/002_a", "train/002/a", "train/002_a", "002/a", "002_a"),
         ("rgb/train/002/b", "rgb/train/002_b", "train/002/b", "train/002_b", "002/b", "002_b", "b"),
@@ -100,7 +100,7 @@ def test_masks_refuse_unknown_faulty_stem_and_missing_folder(tmp_path):
 def test_masks_may_lie_in_the_folder_of_a_split(tmp_path, place):
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / f"{place}_shirt.png").touch()
-    (tmp_path / "faulty.csv").write_text(f"{place}\n\n")
+    (tmp_path / "faulty.csv").write_text(f"{place}\n\n  \n")
     first, second, _ = find_masks(IMAGES, tmp_path)
     assert first is not None
     assert (first.shirt, first.faulty, second) == (tmp_path / f"{place}_shirt.png", True, None)
