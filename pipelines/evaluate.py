@@ -16,11 +16,12 @@ from pipelines.console import counting
 from pipelines.places import Places
 from rlq_ray.config.load import build_config, to_dict
 from rlq_ray.config.schema import ExperimentConfig, Quality
-from rlq_ray.data import DataSet, evaluation_rows, read_manifest
+from rlq_ray.data import evaluation_rows, read_manifest
 from rlq_ray.distributed.embedding import EmbeddingJob, embed_on_cluster
 from rlq_ray.distributed.runs import resolve_checkpoint
 from rlq_ray.evaluate import PROTOCOLS, Evaluation, Labels, compare, evaluate_features, read_features
 from rlq_ray.storage import locate
+from rlq_ray.train.build import open_data
 from rlq_ray.train.checkpoint import read_card
 from rlq_ray.train.features import labels_of
 
@@ -48,7 +49,7 @@ def embed_test(
     Raises:
         CheckpointError, DataError, StorageError: a checkpoint or the data cannot be used.
     """
-    dataset = DataSet.open(data, cache_mb=config.data.cache_mb)
+    dataset = open_data(data, config.data)
     query_rows, gallery_rows = evaluation_rows(dataset.index, "test")
     query, gallery = labels_of(dataset.index, query_rows, gallery_rows)
     jobs = [

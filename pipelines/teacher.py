@@ -13,7 +13,10 @@ from rlq_ray.storage import locate
 
 CHANGES_NOTHING = {"name", "teacher", "workers", "evaluate", "degrade"}
 """Sections that leave a base model's weights as they are, but for the number of workers and what chooses the best."""
-READING_ONLY = {"target", "external", "decode_threads", "prefetch_batches", "cache_mb"}
+READING_ONLY = {
+    *("target", "external", "decode_threads", "prefetch_batches", "read_threads", "read_ahead_batches"),
+    *("cache_mb", "disk_cache_mb"),
+}
 """Data settings that change where and how fast images are read, not which."""
 
 

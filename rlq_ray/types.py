@@ -48,6 +48,22 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class LoaderCounts:
+    """What a loader delivered, how long its user waited for it, and what it read from the store, since it was opened.
+
+    `requests` counts reads; `retries` those that had to be tried again, `hedges` those asked for twice since the store
+    was slow.
+    """
+
+    images: int
+    stall_s: float
+    read_bytes: int
+    requests: int
+    retries: int
+    hedges: int
+
+
+@dataclass(frozen=True)
 class ClassSpace:
     """What the labels of a training set mean; a network's heads are as wide as these.
 

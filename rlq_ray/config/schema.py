@@ -43,8 +43,29 @@ class DataConfig(Section):
     """Threads that decode images on each worker."""
     prefetch_batches: Annotated[int, Field(ge=0)] = 3
     """Batches that are made ready ahead of the training step on each worker."""
-    cache_mb: Annotated[int, Field(ge=16)] = 512
-    """MiB of encoded row groups that each worker keeps in memory."""
+    decoder: Literal["auto", "cpu", "nvjpeg"] = "auto"
+    """What decodes JPEG: `cpu` is libjpeg-turbo by threads, `nvjpeg` the worker's GPU, `auto` the GPU if there is one."""
+    read_threads: Count = 8
+    """Threads that fetch row groups on each worker."""
+    read_ahead_batches: Annotated[int, Field(ge=0)] = 8
+    """Batches beyond the prefetched ones whose row groups are fetched already."""
+    window_mb: Positive | Literal["all"] = 384.0
+    """MiB of images, over all workers, among which batches are drawn; a training set that is no larger, or `all`, is
+    drawn from as a whole, as the published sampler does."""
+    cache_mb: Annotated[int, Field(ge=1)] = 512
+    """MiB of encoded row groups that each worker keeps in memory for each data set."""
+    disk_cache_mb: Annotated[int, Field(ge=0)] = 0
+    """MiB of row groups kept on each node's disk (in `RLQ_CACHE`, else the user's cache folder) and shared by its
+    workers, for data sets that lie elsewhere; 0 keeps none."""
+
+    @model_validator(mode="after")
+    def _holds_window(self) -> DataConfig:
+        if self.window_mb != "all" and self.window_mb > self.cache_mb:
+            raise ValueError(
+                f"data.window_mb is {self.window_mb:g}, which data.cache_mb={self.cache_mb} cannot hold: "
+                "raise data.cache_mb, or lower data.window_mb"
+            )
+        return self
 
 
 class BatchConfig(Section):

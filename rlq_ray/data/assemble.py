@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlq_ray.data.decode import decode_mask_onto, decode_onto
-from rlq_ray.data.index import UNKNOWN
+from rlq_ray.config.schema import DataConfig
+from rlq_ray.data.buffers import BufferPool
+from rlq_ray.data.decode import decode_batch, decode_mask_onto, decode_onto
+from rlq_ray.data.index import UNKNOWN, Names
 from rlq_ray.data.partition import Rows
 from rlq_ray.data.reader import DataSet, EncodedImage
+from rlq_ray.errors import UsageError
 from rlq_ray.types import Batch, ClassSpace
 
 
@@ -38,9 +42,7 @@ class Labels:
     @classmethod
     def of_data_set(cls, dataset: DataSet) -> Self:
         """Number identities and clothes over the whole data set, in the order of their names."""
-        identity = np.unique(dataset.index.identity, return_inverse=True)[1]
-        clothes = np.unique(dataset.index.clothes, return_inverse=True)[1]
-        return cls._over(dataset, identity, clothes)
+        return cls._over(dataset, dataset.index.identity.codes, dataset.index.clothes.codes)
 
     @classmethod
     def unknown(cls, dataset: DataSet) -> Self:
@@ -49,55 +51,91 @@ class Labels:
         return cls(nothing, nothing, nothing, nothing, nothing)
 
     @classmethod
-    def _over(cls, dataset: DataSet, identity: NDArray[np.int64], clothes: NDArray[np.int64]) -> Self:
+    def _over(cls, dataset: DataSet, identity: NDArray[np.integer[Any]], clothes: NDArray[np.integer[Any]]) -> Self:
         index = dataset.index
         pose = index.pose.astype(np.int64) if dataset.manifest.pose else np.full(len(index), UNKNOWN, dtype=np.int64)
-        return cls(identity, clothes, index.camera.astype(np.int64), index.gender.astype(np.int64), pose)
+        return cls(
+            identity.astype(np.int64),
+            clothes.astype(np.int64),
+            index.camera.astype(np.int64),
+            index.gender.astype(np.int64),
+            pose,
+        )
 
 
-def _number(names: NDArray[np.str_], classes: tuple[str, ...]) -> NDArray[np.int64]:
-    number_of = {name: number for number, name in enumerate(classes)}
-    return np.array([number_of.get(name, UNKNOWN) for name in names.tolist()], dtype=np.int64)
+def _number(column: Names, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    class_of_name = {name: number for number, name in enumerate(classes)}
+    return np.array([class_of_name.get(name, UNKNOWN) for name in column.names.tolist()], dtype=np.int64)[column.codes]
 
 
-def assemble_batch(dataset: DataSet, rows: Rows, labels: Labels, *, height: int, width: int, with_masks: bool) -> Batch:
-    """Read and decode rows onto a canvas of `height` × `width` pixels, into pinned memory if there is a CUDA device.
+class Assembler:
+    """Makes batches of rows on a canvas of `data.canvas_height` × `data.canvas_width` pixels; safe for many threads.
 
-    The image tensor is `(B, 3, H, W)` in channels-last memory. An image with faulty masks has their union as shirt and
-    no trousers; one without masks counts as faulty, with an empty union.
-
-    Raises:
-        DataError: an image or shard cannot be read.
+    The image tensor is `(B, 3, H, W)` in channels-last memory: on `device` if the GPU decodes, else on the CPU, pinned
+    if there is a CUDA device. An image with faulty masks has their union as shirt and no trousers; one without masks
+    counts as faulty, with an empty union.
     """
-    pin = torch.cuda.is_available()
-    image_BHWC = torch.empty((len(rows), height, width, 3), dtype=torch.uint8, pin_memory=pin)
-    canvas_BHWC = image_BHWC.numpy()
-    masks_2BHW = np.zeros((2, len(rows), height, width), dtype=np.bool_) if with_masks else None
-    faulty_B = np.zeros(len(rows), dtype=np.bool_)
-    for place, row in enumerate(rows.tolist()):
-        encoded = dataset.read_row(row, masks=with_masks)
-        decode_onto(canvas_BHWC[place], encoded.image, encoded.source)
-        if masks_2BHW is not None:
-            known_faulty = bool(dataset.index.mask_faulty[row])
-            faulty_B[place] = _decode_masks(masks_2BHW[:, place], encoded, known_faulty)
-    shirt_B1HW = trousers_B1HW = mask_faulty_B = None
-    if masks_2BHW is not None:
-        shirt_B1HW, trousers_B1HW = (_tensor(mask[:, None], pin) for mask in masks_2BHW)
-        mask_faulty_B = _tensor(faulty_B, pin)
-    size_B2 = np.stack([dataset.index.height[rows], dataset.index.width[rows]], axis=1).astype(np.int64)
-    return Batch(
-        image_BCHW=image_BHWC.permute(0, 3, 1, 2),
-        identity_B=_tensor(labels.identity[rows], pin),
-        clothes_B=_tensor(labels.clothes[rows], pin),
-        camera_B=_tensor(labels.camera[rows], pin),
-        gender_B=_tensor(labels.gender[rows], pin),
-        pose_B=_tensor(labels.pose[rows], pin),
-        original_size_B2=_tensor(size_B2, pin),
-        row_B=_tensor(rows.astype(np.int64), pin),
-        shirt_B1HW=shirt_B1HW,
-        trousers_B1HW=trousers_B1HW,
-        mask_faulty_B=mask_faulty_B,
-    )
+
+    def __init__(
+        self, dataset: DataSet, labels: Labels, *, data: DataConfig, with_masks: bool, device: torch.device
+    ) -> None:
+        """Decode as `data.decoder` says.
+
+        Raises:
+            UsageError: nvJPEG is demanded without a CUDA device.
+        """
+        self._dataset, self._labels, self._with_masks, self._device = dataset, labels, with_masks, device
+        self._height, self._width = data.canvas_height, data.canvas_width
+        if data.decoder == "nvjpeg" and device.type != "cuda":
+            raise UsageError("data.decoder is 'nvjpeg', but the worker has no CUDA device: set it to auto or cpu")
+        self._on_device = device.type == "cuda" and data.decoder != "cpu"
+        self._buffers = BufferPool(data.decode_threads + data.prefetch_batches + 2)
+
+    def __call__(self, rows: Rows) -> Batch:
+        """Read and decode some rows.
+
+        Raises:
+            DataError: an image or shard cannot be read.
+            StorageError: the store stayed away.
+        """
+        encoded = self._dataset.read_rows(rows, masks=self._with_masks)
+        index, labels = self._dataset.index, self._labels
+        size_B2 = np.stack([index.height[rows], index.width[rows]], axis=1).astype(np.int64)
+        shirt_B1HW, trousers_B1HW, mask_faulty_B = self._masks(rows, encoded) if self._with_masks else (None,) * 3
+        return Batch(
+            image_BCHW=self._images(encoded),
+            identity_B=_tensor(labels.identity[rows]),
+            clothes_B=_tensor(labels.clothes[rows]),
+            camera_B=_tensor(labels.camera[rows]),
+            gender_B=_tensor(labels.gender[rows]),
+            pose_B=_tensor(labels.pose[rows]),
+            original_size_B2=_tensor(size_B2),
+            row_B=_tensor(rows.astype(np.int64)),
+            shirt_B1HW=shirt_B1HW,
+            trousers_B1HW=trousers_B1HW,
+            mask_faulty_B=mask_faulty_B,
+        )
+
+    def _images(self, encoded: Sequence[EncodedImage]) -> torch.Tensor:
+        if self._on_device:
+            files = [(image.image, image.source) for image in encoded]
+            return decode_batch(files, self._height, self._width, self._device)
+        image_BHWC = self._buffers.take((len(encoded), self._height, self._width, 3))
+        canvas_BHWC = image_BHWC.numpy()
+        for place, image in enumerate(encoded):
+            decode_onto(canvas_BHWC[place], image.image, image.source)
+        return image_BHWC.permute(0, 3, 1, 2)
+
+    def _masks(self, rows: Rows, encoded: Sequence[EncodedImage]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        masks_2BHW = np.zeros((2, len(rows), self._height, self._width), dtype=np.bool_)
+        known_faulty_B = self._dataset.index.mask_faulty[rows].tolist()
+        faulty_B = np.array(
+            [
+                _decode_masks(masks_2BHW[:, place], image, known)
+                for place, (image, known) in enumerate(zip(encoded, known_faulty_B, strict=True))
+            ]
+        )
+        return _tensor(masks_2BHW[0, :, None]), _tensor(masks_2BHW[1, :, None]), _tensor(faulty_B)
 
 
 def _decode_masks(slot_2HW: NDArray[np.bool_], encoded: EncodedImage, known_faulty: bool) -> bool:
@@ -116,6 +154,6 @@ def _decode_masks(slot_2HW: NDArray[np.bool_], encoded: EncodedImage, known_faul
     return True
 
 
-def _tensor(array: NDArray[np.generic], pin: bool) -> torch.Tensor:
+def _tensor(array: NDArray[np.generic]) -> torch.Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return tensor.pin_memory() if pin else tensor
+    return tensor.pin_memory() if torch.cuda.is_available() else tensor

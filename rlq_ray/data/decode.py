@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import simplejpeg
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import resize
 
 from rlq_ray.errors import DataError
 
@@ -54,6 +59,52 @@ def decode_onto(canvas_HWC: Pixels, encoded: bytes, source: str) -> tuple[int, i
         pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
     canvas_HWC[:] = pixels
     return size
+
+
+def decode_batch(files: Sequence[tuple[bytes, str]], height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Decode (file, source) pairs on a device: `(B, 3, H, W)` uint8 in channels-last memory.
+
+    JPEG is decoded by torchvision, on CUDA by nvJPEG, whose pixels differ from the CPU's by rounding; others by PIL.
+    Images of another size are resized there (bilinear, antialiased).
+
+    Raises:
+        DataError: unreadable or truncated.
+    """
+    image_BCHW = torch.empty(
+        (len(files), 3, height, width), dtype=torch.uint8, device=device, memory_format=torch.channels_last
+    )
+    jpegs = [place for place, (encoded, _) in enumerate(files) if _is_plain_jpeg(encoded)]
+    decoded = dict(zip(jpegs, _decode_jpegs([files[place] for place in jpegs], device), strict=True))
+    for place, (encoded, source) in enumerate(files):
+        image_CHW = decoded.get(place)
+        if image_CHW is None:
+            image_CHW = torch.from_numpy(decode_rgb(encoded, source).copy()).permute(2, 0, 1).to(device)
+        if image_CHW.shape[1:] != (height, width):
+            image_CHW = resize(image_CHW, [height, width], InterpolationMode.BILINEAR, antialias=True)
+        image_BCHW[place] = image_CHW
+    return image_BCHW
+
+
+def _decode_jpegs(files: Sequence[tuple[bytes, str]], device: torch.device) -> list[torch.Tensor]:
+    if not files:
+        return []
+    tensors = [torch.frombuffer(bytearray(encoded), dtype=torch.uint8) for encoded, _ in files]
+    try:
+        decoded: list[torch.Tensor] = decode_jpeg(tensors, ImageReadMode.RGB, device=device)
+    except RuntimeError as error:
+        for encoded, source in files:  # which one it was is not told
+            decode_rgb(encoded, source)
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{device} cannot decode a JPEG ({reason}): set data.decoder=cpu") from error
+    return decoded
+
+
+def _is_plain_jpeg(encoded: bytes) -> bool:
+    """Tell whether it is a JPEG in a colour space that every decoder takes alike."""
+    try:
+        return encoded[:2] == _JPEG_START and simplejpeg.decode_jpeg_header(encoded)[2] in ("YCbCr", "Gray")
+    except ValueError:
+        return False
 
 
 def decode_mask_onto(canvas_HW: NDArray[np.bool_], encoded: bytes, source: str) -> None:

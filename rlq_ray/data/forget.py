@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 
 from rlq_ray.data.ingestion import publish
 from rlq_ray.data.manifest import Manifest
-from rlq_ray.data.reader import DataSet
-from rlq_ray.data.records import METADATA_COLUMNS
-from rlq_ray.data.shards import WrittenShard, write_table
+from rlq_ray.data.reader import DataSet, read_index
+from rlq_ray.data.shards import WrittenShard, write_row_groups
 from rlq_ray.errors import DataError
 from rlq_ray.storage import read_bytes
 
@@ -28,7 +27,7 @@ def forget_identity(uri: str, identity: str) -> Manifest:
         StorageError: the data set cannot be written.
     """
     dataset = DataSet.open(uri)
-    manifest, is_theirs = dataset.manifest, dataset.index.identity == identity
+    manifest, is_theirs = dataset.manifest, dataset.index.identity.equals(identity)
     if not is_theirs.any():
         raise DataError(
             f"{dataset.location} has no identity '{identity}': check the name, such as '{_example(dataset)}'"
@@ -36,20 +35,17 @@ def forget_identity(uri: str, identity: str) -> Manifest:
     if is_theirs.all():
         raise DataError(f"{dataset.location} has no other identity than '{identity}': delete the whole data set")
     affected = set(dataset.index.shard[is_theirs].tolist())
-    metadata = pq.read_table(io.BytesIO(read_bytes(dataset.location / manifest.index.path)))
+    index = read_index(dataset.location, manifest)
     shards = []
     for number, entry in enumerate(manifest.shards):
         if number not in affected:
-            rows = metadata.filter(pc.equal(metadata["shard"], number)).select(METADATA_COLUMNS)
+            rows = index.filter(pc.equal(index["shard"], number)).drop_columns("shard")
             shards.append(WrittenShard(number, entry, rows))
             continue
-        table = pq.read_table(pa.BufferReader(read_bytes(dataset.location / entry.path)))
-        kept = table.filter(pc.not_equal(table["identity"], identity))
-        if kept.num_rows:
+        kept = list(_others(read_bytes(dataset.location / entry.path), identity))
+        if kept:
             stem = str(PurePosixPath(entry.path).with_suffix("")).rpartition("-")[0]
-            shards.append(
-                WrittenShard(number, write_table(dataset.location, stem, kept), kept.select(METADATA_COLUMNS))
-            )
+            shards.append(WrittenShard(number, *write_row_groups(dataset.location, stem, kept)))
     return publish(
         dataset.location,
         shards,
@@ -59,6 +55,16 @@ def forget_identity(uri: str, identity: str) -> Manifest:
         pose=manifest.pose,
         join_rates=manifest.join_rates,
     )
+
+
+def _others(shard: bytes, identity: str) -> Iterator[pa.Table]:
+    """Give the row groups without an identity's rows, those that are left with any."""
+    file = pq.ParquetFile(pa.BufferReader(shard))
+    for number in range(file.num_row_groups):
+        table = file.read_row_group(number)
+        kept = table.filter(pc.not_equal(table["identity"], identity))
+        if kept.num_rows:
+            yield kept
 
 
 def _example(dataset: DataSet) -> str:

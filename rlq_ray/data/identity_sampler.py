@@ -42,7 +42,7 @@ def identity_batches(
         raise DataError(
             f"{len(names)} training identities do not fill a batch of {num_identities}: lower batch.identities"
         )
-    wardrobe = {int(name): _Wardrobe(rows[identity == name], clothes[identity == name], generator) for name in names}
+    wardrobe = {int(name): Wardrobe(rows[identity == name], clothes[identity == name], generator) for name in names}
     turns = _Turns(names, generator)
     batches = np.empty((steps, num_identities, images_per_identity), dtype=np.int64)
     for step in range(steps):
@@ -68,7 +68,7 @@ class _Turns:
         return taken
 
 
-class _Wardrobe:
+class Wardrobe:
     """The images of one identity, handed out round by round with its outfits spread over each round."""
 
     def __init__(self, rows: Rows, clothes: NDArray[np.int64], generator: np.random.Generator) -> None:
@@ -80,6 +80,7 @@ class _Wardrobe:
         self._clock = 0
 
     def take(self, count: int) -> list[int]:
+        """Take the rows of the next `count` images."""
         picks: list[int] = []
         while len(picks) < count:
             lap = picks[len(picks) - len(picks) % len(self._outfit_of) :]

@@ -1,14 +1,86 @@
-"""What is known of every image of a data set without its pixels: columns of equal length, a row's number its name."""
+"""What is known of every image of a data set without its pixels: columns of equal length, a row's number its name.
+
+About 100 bytes an image, so that millions fit beside a training.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from rlq_ray.data.records import FILE_COLUMNS
+
 UNKNOWN = -1
+
+Selection = NDArray[np.int64] | NDArray[np.bool_] | slice
+
+
+@dataclass(frozen=True)
+class Names:
+    """A column of texts that repeat: `codes` int32 (N,) number the sorted `names`."""
+
+    codes: NDArray[np.int32]
+    names: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, rows: int) -> str: ...
+    @overload
+    def __getitem__(self, rows: Selection) -> NDArray[np.str_]: ...
+    def __getitem__(self, rows: int | Selection) -> str | NDArray[np.str_]:
+        """Look up the names of some rows."""
+        named = self.names[self.codes[rows]]
+        return named if isinstance(named, np.ndarray) else str(named)
+
+    def tolist(self) -> list[str]:
+        """List the name of every row."""
+        return [str(name) for name in self.names[self.codes]]
+
+    def equals(self, name: str) -> NDArray[np.bool_]:
+        """Tell for every row whether it has this name."""
+        same: NDArray[np.bool_] = self.codes == self.code(name)
+        return same
+
+    def code(self, name: str) -> int:
+        """Look up the number of a name, −1 if there is none."""
+        place = int(np.searchsorted(self.names, name))
+        return place if place < len(self.names) and self.names[place] == name else -1
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A column of texts that differ from row to row, kept as Arrow has them."""
+
+    texts: pa.StringArray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, row: int) -> str:
+        return str(self.texts[int(row)].as_py())
+
+    def __iter__(self) -> Iterator[str]:
+        return (str(text) for text in self.tolist())
+
+    def tolist(self) -> list[str]:
+        """List the text of every row."""
+        return list(self.texts.to_pylist())
+
+
+@dataclass(frozen=True)
+class FileRanges:
+    """Where the encoded files of one column lie within their shards, in bytes; size 0 where there is no file."""
+
+    offset: NDArray[np.int64]
+    size: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -16,50 +88,84 @@ class Index:
     """Columns over all rows, in the order of the shards.
 
     `gender` is 1 male, 0 female, −1 unknown; `pose` a cluster from 1, or 0 for no pose; `height` and `width` are the
-    stored image's pixels. `shard` numbers the manifest's list, `row_group` counts within the shard and
-    `row_in_group` within the group.
+    stored image's pixels. `group` numbers the row groups over all shards, ascending; group g has the rows from
+    `first_row[g]` to `first_row[g + 1]`, in shard `shard_of_group[g]` of the manifest's list. `files` has the ranges
+    of the images and of the masks, if there are any; `crc32` is of the image.
     """
 
-    identity: NDArray[np.str_]
-    clothes: NDArray[np.str_]
+    identity: Names
+    clothes: Names
+    split: Names
+    source: Texts
     camera: NDArray[np.int32]
-    split: NDArray[np.str_]
     gender: NDArray[np.int8]
     pose: NDArray[np.int16]
     mask_faulty: NDArray[np.bool_]
     height: NDArray[np.int32]
     width: NDArray[np.int32]
-    source: NDArray[np.object_]
-    sha256: NDArray[np.object_]
-    shard: NDArray[np.int32]
-    row_group: NDArray[np.int32]
-    row_in_group: NDArray[np.int32]
+    group: NDArray[np.int32]
+    first_row: NDArray[np.int64]
+    shard_of_group: NDArray[np.int32]
+    files: dict[str, FileRanges]
+    crc32: NDArray[np.uint32]
 
     def __len__(self) -> int:
-        return len(self.identity)
+        return len(self.camera)
+
+    @property
+    def shard(self) -> NDArray[np.int32]:
+        """Number of each row's shard in the manifest's list."""
+        return self.shard_of_group[self.group]
+
+    @property
+    def num_groups(self) -> int:
+        """Number of row groups of all shards."""
+        return len(self.shard_of_group)
 
     def rows_of_split(self, split: str) -> NDArray[np.int64]:
         """List the rows of a split, ascending."""
-        return np.flatnonzero(self.split == split)
+        return np.flatnonzero(self.split.equals(split))
+
+    def row_group(self, group: int) -> int:
+        """Count a row group within its shard."""
+        return group - int(np.searchsorted(self.shard_of_group, self.shard_of_group[group]))
 
 
-def index_from_table(table: pa.Table, rows_per_group: int) -> Index:
+def index_from_table(table: pa.Table) -> Index:
     """Take the index out of the table that was written beside the shards."""
-    shard = table["shard"].to_numpy()
-    first_of_shard = np.searchsorted(shard, shard)
+    shard, row_group = _numbers(table, "shard"), _numbers(table, "row_group")
+    begins = np.ones(len(shard), dtype=np.bool_)
+    begins[1:] = (np.diff(shard) != 0) | (np.diff(row_group) != 0)
+    first_row = np.flatnonzero(begins)
+    files = {
+        column: FileRanges(_numbers(table, f"{column}_offset"), size)
+        for column in FILE_COLUMNS
+        if (size := _numbers(table, f"{column}_size")).any() or column == "image"
+    }
     return Index(
-        identity=np.array(table["identity"].to_pylist(), dtype=np.str_),
-        clothes=np.array(table["clothes"].to_pylist(), dtype=np.str_),
-        camera=table["camera"].to_numpy(),
-        split=np.array(table["split"].to_pylist(), dtype=np.str_),
+        identity=_names(table, "identity"),
+        clothes=_names(table, "clothes"),
+        split=_names(table, "split"),
+        source=Texts(table["source"].combine_chunks()),
+        camera=_numbers(table, "camera"),
         gender=table["gender"].fill_null(UNKNOWN).to_numpy(),
-        pose=table["pose"].to_numpy(),
-        mask_faulty=table["mask_faulty"].to_numpy(),
-        height=table["height"].to_numpy(),
-        width=table["width"].to_numpy(),
-        source=np.array(table["source"].to_pylist(), dtype=object),
-        sha256=np.array(table["sha256"].to_pylist(), dtype=object),
-        shard=shard,
-        row_group=table["row_group"].to_numpy(),
-        row_in_group=((np.arange(len(shard)) - first_of_shard) % rows_per_group).astype(np.int32),
+        pose=_numbers(table, "pose"),
+        mask_faulty=_numbers(table, "mask_faulty"),
+        height=_numbers(table, "height"),
+        width=_numbers(table, "width"),
+        group=(np.cumsum(begins) - 1).astype(np.int32),
+        first_row=np.append(first_row, len(shard)).astype(np.int64),
+        shard_of_group=shard[first_row],
+        files=files,
+        crc32=_numbers(table, "image_crc32"),
     )
+
+
+def _numbers(table: pa.Table, column: str) -> NDArray[Any]:
+    return table[column].to_numpy()
+
+
+def _names(table: pa.Table, column: str) -> Names:
+    encoded = pc.dictionary_encode(table[column]).combine_chunks()
+    names, code_of_entry = np.unique(np.array(encoded.dictionary.to_pylist(), dtype=np.str_), return_inverse=True)
+    return Names(code_of_entry.astype(np.int32)[encoded.indices.to_numpy()], names)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from rlq_ray.data.poses import (
     read_cluster_csv,
     read_keypoints,
 )
-from rlq_ray.data.records import ROWS_PER_GROUP, SPLITS
+from rlq_ray.data.records import MAX_GROUP_ROWS, SPLITS
+from rlq_ray.data.row_groups import cut_row_groups
 from rlq_ray.data.shards import PlannedImage, ShardJob, WrittenShard, write_shard, write_table
 from rlq_ray.errors import DataError
 from rlq_ray.storage import Location, delete_file, list_files, locate
@@ -127,7 +128,7 @@ def plan_ingest(
         licence=licence,
         pose=clusters,
         join_rates=JoinRates(gender=gender_rate, pose=pose_rate, masks=masks_rate),
-        jobs=tuple(ShardJob(number, target, rows) for number, rows in enumerate(_cut(planned, shard_rows))),
+        jobs=tuple(_jobs(planned, target, shard_rows)),
     )
 
 
@@ -158,15 +159,14 @@ def publish(to: Location, shards: Sequence[WrittenShard], **about: object) -> Ma
     Raises:
         StorageError: the target cannot be written.
     """
-    metadata = pa.concat_tables([shard.metadata for shard in shards])
-    places = [(number, row // ROWS_PER_GROUP) for number, shard in enumerate(shards) for row in range(shard.entry.rows)]
-    index = metadata.append_column("shard", pa.array([place[0] for place in places], pa.int32()))
-    index = index.append_column("row_group", pa.array([place[1] for place in places], pa.int32()))
+    index = pa.concat_tables([shard.rows for shard in shards])
+    of_shard = [number for number, shard in enumerate(shards) for _ in range(shard.entry.rows)]
+    index = index.append_column("shard", pa.array(of_shard, pa.int32()))
     manifest = make_manifest(
         **about,
-        splits=_count(metadata),
+        splits=_count(index),
         shards=tuple(shard.entry for shard in shards),
-        index=write_table(to, "index", index, rows_per_group=index.num_rows),
+        index=write_table(to, "index", index),
     )
     write_manifest(to, manifest)
     kept = {(to / entry.path).uri for entry in (*manifest.shards, manifest.index)}
@@ -272,18 +272,36 @@ def _stored_size(file: Path) -> tuple[int, int]:
         raise DataError(f"cannot decode {file} ({error}): replace or remove the file") from error
 
 
-def _cut(rows: Sequence[PlannedImage], shard_rows: int) -> list[tuple[PlannedImage, ...]]:
-    shards: list[tuple[PlannedImage, ...]] = []
-    current: list[PlannedImage] = []
-    size = 0
-    for row in rows:
-        try:
-            row_bytes = row.image.file.stat().st_size
-        except OSError as error:
-            raise DataError(f"cannot read {row.image.file} ({error.strerror}): check that it exists") from error
-        if current and (len(current) == shard_rows or size + row_bytes > MAX_SHARD_BYTES):
-            shards.append(tuple(current))
-            current, size = [], 0
-        current.append(row)
-        size += row_bytes
-    return [*shards, tuple(current)]
+def _jobs(rows: Sequence[PlannedImage], to: Location, shard_rows: int) -> Iterator[ShardJob]:
+    """Cut rows into row groups, and gather whole row groups into shards of bounded size."""
+    groups = _take(
+        rows, cut_row_groups([(row.image.split, row.image.identity) for row in rows], min(shard_rows, MAX_GROUP_ROWS))
+    )
+    shard: list[Sequence[PlannedImage]] = []
+    size, number = 0, 0
+    for group in groups:
+        group_bytes = sum(map(_stored_bytes, group))
+        if shard and (sum(map(len, shard)) + len(group) > shard_rows or size + group_bytes > MAX_SHARD_BYTES):
+            yield _job(number, to, shard)
+            shard, size, number = [], 0, number + 1
+        shard.append(group)
+        size += group_bytes
+    yield _job(number, to, shard)
+
+
+def _take(rows: Sequence[PlannedImage], sizes: Sequence[int]) -> Iterator[Sequence[PlannedImage]]:
+    start = 0
+    for size in sizes:
+        yield rows[start : start + size]
+        start += size
+
+
+def _job(number: int, to: Location, groups: Sequence[Sequence[PlannedImage]]) -> ShardJob:
+    return ShardJob(number, to, tuple(row for group in groups for row in group), tuple(map(len, groups)))
+
+
+def _stored_bytes(row: PlannedImage) -> int:
+    try:
+        return row.image.file.stat().st_size
+    except OSError as error:
+        raise DataError(f"cannot read {row.image.file} ({error.strerror}): check that it exists") from error

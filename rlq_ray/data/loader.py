@@ -1,4 +1,4 @@
-"""Batches for one worker: rows in the order of the pure plan, decoded ahead of time by threads.
+"""Batches for one worker: rows in the order of the pure plan, read and decoded ahead of time by threads.
 
 The position is a promise: a loader that is given another's `state_dict` goes on with exactly the batches that were
 left. Knows neither Ray nor the training loop.
@@ -6,6 +6,9 @@ left. Knows neither Ray nor the training loop.
 
 from __future__ import annotations
 
+import contextlib
+import math
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
@@ -14,32 +17,58 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+import torch
 
 from rlq_ray.config.schema import BatchConfig, DataConfig
-from rlq_ray.data.assemble import Labels, assemble_batch
+from rlq_ray.data.assemble import Assembler, Labels
 from rlq_ray.data.identity_sampler import identity_batches, num_identity_steps
-from rlq_ray.data.partition import Rows, rank_part, shuffled_batches
+from rlq_ray.data.partition import Rows, rank_share, shuffled_batches
+from rlq_ray.data.read_ahead import EpochPlan, ReadAhead
 from rlq_ray.data.reader import DataSet
-from rlq_ray.errors import CheckpointError
-from rlq_ray.types import Batch, ClassSpace
+from rlq_ray.data.window import IdentityWindow, ImageWindow, num_lanes
+from rlq_ray.errors import CheckpointError, UsageError
+from rlq_ray.types import Batch, ClassSpace, LoaderCounts
+
+CPU = torch.device("cpu")
 
 
 class BatchLoader(ABC):
     """Endless batches of one rank with a position (epoch, step); the order of rows is left to the kind of loader.
 
-    Up to `data.prefetch_batches` batches are made ready by `data.decode_threads` threads. What was made ready but not
-    taken is no part of the position.
+    Up to `data.prefetch_batches` batches are made ready by `data.decode_threads` threads, and row groups are fetched
+    `data.read_ahead_batches` before that by `data.read_threads`. What was made ready but not taken is no part of the
+    position.
     """
 
     def __init__(
-        self, dataset: DataSet, labels: Labels, *, data: DataConfig, steps_per_epoch: int, with_masks: bool
+        self,
+        dataset: DataSet,
+        rows: Rows,
+        labels: Labels,
+        *,
+        data: DataConfig,
+        steps_per_epoch: int,
+        with_masks: bool,
+        device: torch.device,
     ) -> None:
         self.steps_per_epoch = steps_per_epoch
-        self._dataset, self._labels, self._data, self._with_masks = dataset, labels, data, with_masks
+        self._dataset, self._data = dataset, data
+        self._assembler = Assembler(dataset, labels, data=data, with_masks=with_masks, device=device)
         self._pool = ThreadPoolExecutor(data.decode_threads, thread_name_prefix="decode")
+        self._planner = ThreadPoolExecutor(1, thread_name_prefix="plan")
+        self._plans: dict[int, Future[EpochPlan]] = {}
         self._ahead: deque[Future[Batch]] = deque()
-        self._epoch, self._step = 0, 0
-        self._plan_epoch, self._plan = -1, np.empty((0, 0), dtype=np.int64)
+        self._position = 0
+        self._images, self._stall_s = 0, 0.0
+        self._reading = ReadAhead(
+            dataset,
+            self._plan_of,
+            steps=steps_per_epoch,
+            masks=with_masks,
+            threads=data.read_threads,
+            batches=data.read_ahead_batches,
+            is_kept=_fits(dataset, rows, data, with_masks),
+        )
 
     @abstractmethod
     def rows_of_epoch(self, epoch: int) -> Rows:
@@ -50,19 +79,35 @@ class BatchLoader(ABC):
 
         Raises:
             DataError: an image or shard cannot be read.
+            StorageError: the store stayed away.
         """
         while len(self._ahead) <= self._data.prefetch_batches:
-            self._submit(self._epoch, self._step + len(self._ahead))
+            self._submit(self._position + len(self._ahead))
+        began_s = time.monotonic()
         batch = self._ahead[0].result()
+        self._stall_s += time.monotonic() - began_s
         self._ahead.popleft()  # only now, so that a batch that failed keeps its place
-        self._step += 1
-        if self._step == self.steps_per_epoch:
-            self._epoch, self._step = self._epoch + 1, 0
+        self._reading.after(self._position)
+        self._position += 1
+        self._images += len(batch)
         return batch
+
+    def counts(self) -> LoaderCounts:
+        """Tell what was delivered, waited for and read so far."""
+        read = self._dataset.counts()
+        return LoaderCounts(
+            images=self._images,
+            stall_s=self._stall_s,
+            read_bytes=read.bytes,
+            requests=read.requests,
+            retries=read.retries,
+            hedges=read.hedges,
+        )
 
     def state_dict(self) -> dict[str, int]:
         """Say which batch comes next."""
-        return {"epoch": self._epoch, "step": self._step}
+        epoch, step = divmod(self._position, self.steps_per_epoch)
+        return {"epoch": epoch, "step": step}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on with the batch that a `state_dict` names.
@@ -76,12 +121,15 @@ class BatchLoader(ABC):
                 "resume with the batch size and data set it was begun with"
             )
         self._drop_ahead()
-        self._epoch, self._step = state["epoch"], state["step"]
+        self._position = state["epoch"] * self.steps_per_epoch + state["step"]
+        self._reading.restart(self._position)
 
     def close(self) -> None:
         """Stop the threads and forget what they made ready."""
         self._drop_ahead()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._reading.close()
+        self._planner.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> Self:
         return self
@@ -91,21 +139,22 @@ class BatchLoader(ABC):
     ) -> None:
         self.close()
 
-    def _submit(self, epoch: int, step: int) -> None:
-        epoch, step = epoch + step // self.steps_per_epoch, step % self.steps_per_epoch
-        if epoch != self._plan_epoch:
-            self._plan_epoch, self._plan = epoch, self.rows_of_epoch(epoch)
-        self._ahead.append(self._pool.submit(self._assemble, self._plan[step]))
+    def _submit(self, batch: int) -> None:
+        self._reading.before(batch)
+        epoch, step = divmod(batch, self.steps_per_epoch)
+        self._ahead.append(self._pool.submit(self._assembler, self._plan_of(epoch).rows[step]))
 
-    def _assemble(self, rows: Rows) -> Batch:
-        return assemble_batch(
-            self._dataset,
-            rows,
-            self._labels,
-            height=self._data.canvas_height,
-            width=self._data.canvas_width,
-            with_masks=self._with_masks,
-        )
+    def _plan_of(self, epoch: int) -> EpochPlan:
+        """Give the plan of an epoch, and have the next one laid out meanwhile."""
+        for coming in (epoch, epoch + 1):
+            if coming not in self._plans:
+                self._plans[coming] = self._planner.submit(self._lay_out, coming)
+        for past in [known for known in self._plans if known < epoch - 1]:
+            del self._plans[past]
+        return self._plans[epoch].result()
+
+    def _lay_out(self, epoch: int) -> EpochPlan:
+        return EpochPlan.of(self.rows_of_epoch(epoch), self._dataset.index.group)
 
     def _drop_ahead(self) -> None:
         while self._ahead:
@@ -128,23 +177,38 @@ class TargetLoader(BatchLoader):
         world_size: int = 1,
         steps_per_epoch: int | None = None,
         with_masks: bool = False,
+        device: torch.device = CPU,
     ) -> None:
-        """Plan over `rows`, labelled by `classes`.
+        """Plan over `rows`, labelled by `classes`; a CUDA `device` may decode.
 
         Raises:
             DataError: fewer identities than a batch has.
-            UsageError: identities that the workers cannot share evenly.
+            UsageError: identities that the workers cannot share evenly, or a window too small for a batch.
         """
         labels = Labels.of_classes(dataset, classes)
-        self._rows, self._batch, self._seed, self._rank, self._world_size = rows, batch, seed, rank, world_size
-        self._identity, self._clothes = labels.identity[rows], labels.clothes[rows]
+        self._rows, self._identity, self._clothes = rows, labels.identity[rows], labels.clothes[rows]
+        self._batch, self._seed = batch, seed
+        self._share = rank_share(batch.identities, rank, world_size)
         steps = steps_per_epoch or num_identity_steps(len(rows), batch.identities, batch.images_per_identity)
-        super().__init__(dataset, labels, data=data, steps_per_epoch=steps, with_masks=with_masks)
-        rank_part(self.global_batches(0)[0], rank, world_size)
+        window_groups = _window_groups(dataset, rows, data, lanes=batch.identities, masks=with_masks)
+        self._window = window_groups and IdentityWindow(
+            rows,
+            dataset.index.group[rows],
+            self._identity,
+            self._clothes,
+            num_identities=batch.identities,
+            images_per_identity=batch.images_per_identity,
+            window_groups=window_groups,
+            seed=seed,
+        )
+        super().__init__(dataset, rows, labels, data=data, steps_per_epoch=steps, with_masks=with_masks, device=device)
 
-    def global_batches(self, epoch: int) -> Rows:
-        """Order an epoch over all workers: row numbers `(steps, P, K)`."""
-        return identity_batches(
+    def rows_of_epoch(self, epoch: int) -> Rows:
+        """List this rank's rows of every batch of an epoch, `(steps, B)`, an identity's images side by side."""
+        if self._window:
+            batches = self._window.places(self._share, steps=self.steps_per_epoch, epoch=epoch)
+            return batches.reshape(self.steps_per_epoch, -1)
+        batches = identity_batches(
             self._rows,
             self._identity,
             self._clothes,
@@ -154,11 +218,7 @@ class TargetLoader(BatchLoader):
             seed=self._seed,
             epoch=epoch,
         )
-
-    def rows_of_epoch(self, epoch: int) -> Rows:
-        """List this rank's rows of every batch of an epoch, `(steps, B)`, an identity's images side by side."""
-        parts = [rank_part(batch, self._rank, self._world_size).ravel() for batch in self.global_batches(epoch)]
-        return np.stack(parts)
+        return batches[:, self._share].reshape(self.steps_per_epoch, -1)
 
 
 class ExternalLoader(BatchLoader):
@@ -174,30 +234,71 @@ class ExternalLoader(BatchLoader):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        device: torch.device = CPU,
     ) -> None:
-        """Plan over `rows`.
+        """Plan over `rows`; a CUDA `device` may decode.
 
         Raises:
             DataError: fewer images than a batch has.
-            UsageError: images that the workers cannot share evenly.
+            UsageError: images that the workers cannot share evenly, or a window too small for a batch.
         """
-        self._rows, self._batch, self._seed, self._rank, self._world_size = rows, batch, seed, rank, world_size
+        self._rows, self._batch, self._seed = rows, batch, seed
+        self._share = rank_share(batch.external_images, rank, world_size)
         steps = len(shuffled_batches(len(rows), batch.external_images, seed=seed, epoch=0))
-        super().__init__(dataset, Labels.unknown(dataset), data=data, steps_per_epoch=steps, with_masks=False)
-        rank_part(self.global_batches(0)[0], rank, world_size)
-
-    def global_batches(self, epoch: int) -> Rows:
-        """Order an epoch over all workers: row numbers `(steps, B)`."""
-        batches = shuffled_batches(len(self._rows), self._batch.external_images, seed=self._seed, epoch=epoch)
-        return self._rows[batches]
+        lanes = num_lanes(batch.external_images)
+        window_groups = _window_groups(dataset, rows, data, lanes=lanes, masks=False)
+        self._window = window_groups and ImageWindow(
+            rows,
+            dataset.index.group[rows],
+            num_images=batch.external_images,
+            window_groups=window_groups,
+            seed=seed,
+        )
+        super().__init__(
+            dataset,
+            rows,
+            Labels.unknown(dataset),
+            data=data,
+            steps_per_epoch=steps,
+            with_masks=False,
+            device=device,
+        )
 
     def rows_of_epoch(self, epoch: int) -> Rows:
         """List this rank's rows of every batch of an epoch, `(steps, B)`."""
-        return np.stack([rank_part(batch, self._rank, self._world_size) for batch in self.global_batches(epoch)])
+        if self._window:
+            return self._window.places(self._share, epoch=epoch)
+        batches = shuffled_batches(len(self._rows), self._batch.external_images, seed=self._seed, epoch=epoch)
+        return self._rows[batches[:, self._share]]
+
+
+def _window_groups(dataset: DataSet, rows: Rows, data: DataConfig, *, lanes: int, masks: bool) -> int | None:
+    """Count the row groups that a window holds; None if it holds them all, and the set is drawn from as a whole.
+
+    Raises:
+        UsageError: it holds fewer than a batch has lanes.
+    """
+    groups = np.unique(dataset.index.group[rows])
+    total_mb = dataset.group_bytes(groups, masks=masks) / 2**20
+    if data.window_mb == "all" or total_mb <= data.window_mb:
+        return None
+    window_groups = int(data.window_mb * len(groups) / total_mb)
+    if window_groups < lanes:
+        raise UsageError(
+            f"data.window_mb={data.window_mb:g} holds {window_groups} row groups of {dataset.location}, but a batch "
+            f"draws from {lanes} at once: set it to {math.ceil(lanes * total_mb / len(groups))} or more"
+        )
+    return window_groups
 
 
 def iterate_rows(
-    dataset: DataSet, rows: Rows, *, batch_images: int, data: DataConfig, with_masks: bool = False
+    dataset: DataSet,
+    rows: Rows,
+    *,
+    batch_images: int,
+    data: DataConfig,
+    with_masks: bool = False,
+    device: torch.device = CPU,
 ) -> Iterator[Batch]:
     """Give the images of `rows` in order, in batches of which the last may be short.
 
@@ -206,27 +307,36 @@ def iterate_rows(
     Raises:
         DataError: an image or shard cannot be read.
     """
-    labels = Labels.of_data_set(dataset)
     parts = [rows[start : start + batch_images] for start in range(0, len(rows), batch_images)]
+    if not parts:
+        return
+    plan = EpochPlan.of(parts, dataset.index.group)
+    assembler = Assembler(dataset, Labels.of_data_set(dataset), data=data, with_masks=with_masks, device=device)
+    reading = ReadAhead(
+        dataset,
+        lambda _: plan,
+        steps=len(parts),
+        masks=with_masks,
+        threads=data.read_threads,
+        batches=data.read_ahead_batches,
+        is_kept=_fits(dataset, rows, data, with_masks),
+    )
     ahead: deque[Future[Batch]] = deque()
-    with ThreadPoolExecutor(data.decode_threads, thread_name_prefix="decode") as pool:
+    submitted = 0
+    with ThreadPoolExecutor(data.decode_threads, thread_name_prefix="decode") as pool, contextlib.closing(reading):
         try:
-            for part in parts:
-                ahead.append(
-                    pool.submit(
-                        assemble_batch,
-                        dataset,
-                        part,
-                        labels,
-                        height=data.canvas_height,
-                        width=data.canvas_width,
-                        with_masks=with_masks,
-                    )
-                )
-                if len(ahead) > data.prefetch_batches:
-                    yield ahead.popleft().result()
-            while ahead:
+            for number in range(len(parts)):
+                while submitted < min(number + 1 + data.prefetch_batches, len(parts)):
+                    reading.before(submitted, end=len(parts))
+                    ahead.append(pool.submit(assembler, parts[submitted]))
+                    submitted += 1
                 yield ahead.popleft().result()
+                reading.after(number)
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def _fits(dataset: DataSet, rows: Rows, data: DataConfig, masks: bool) -> bool:
+    """Tell whether the row groups of some rows can stay in memory."""
+    return dataset.group_bytes(np.unique(dataset.index.group[rows]), masks=masks) <= data.cache_mb * 2**20

@@ -16,7 +16,7 @@ from rlq_ray.data.poses import PoseClusters
 from rlq_ray.errors import DataError
 from rlq_ray.storage import Location, exists, read_json, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 
 

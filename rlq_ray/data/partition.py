@@ -18,21 +18,21 @@ def order_generator(seed: int, epoch: int) -> np.random.Generator:
     return np.random.default_rng([seed % 2**64, epoch])
 
 
-def rank_part(batch: Rows, rank: int, world_size: int) -> Rows:
-    """Take a rank's contiguous part of the first axis: identities of `(P, K)`, images of `(B,)`.
+def rank_share(size: int, rank: int, world_size: int) -> slice:
+    """Find a rank's contiguous share of a batch's identities or images.
 
     Raises:
-        UsageError: the axis cannot be shared evenly, or there is no such rank.
+        UsageError: they cannot be shared evenly, or there is no such rank.
     """
     if not 0 <= rank < world_size:
         raise UsageError(f"rank {rank} does not exist among {world_size} workers: count from 0")
-    if len(batch) % world_size:
+    if size % world_size:
         raise UsageError(
-            f"{len(batch)} identities or images of a batch cannot be shared by {world_size} workers: "
+            f"{size} identities or images of a batch cannot be shared by {world_size} workers: "
             f"take a multiple of {world_size}"
         )
-    share = len(batch) // world_size
-    return batch[rank * share : (rank + 1) * share]
+    share = size // world_size
+    return slice(rank * share, (rank + 1) * share)
 
 
 def shuffled_batches(num_rows: int, batch: int, *, seed: int, epoch: int) -> Rows:

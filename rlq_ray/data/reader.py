@@ -1,27 +1,32 @@
-"""Read a data set: its manifest and index at once, its images by row, through a bounded cache of row groups.
+"""Read a data set: its manifest and index at once, its images by row, through row groups held in memory.
 
-Knows no labels, classes or workers. Safe to use from several threads; pickles as its address.
+An image lies in its shard byte for byte, and the index says where, so a row group's images are one range of a file:
+fetched in one request, checked, and handed on in slices, without parsing. Knows no labels, classes or workers. Safe to
+use from several threads; pickles as its address.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from rlq_ray.data.disk_cache import DiskCache, default_folder
 from rlq_ray.data.index import Index, index_from_table
-from rlq_ray.data.manifest import Manifest, ShardEntry, read_manifest
-from rlq_ray.data.records import MASK_COLUMNS, ROWS_PER_GROUP, ImageRecord, table_to_records
-from rlq_ray.errors import DataError, StorageError
-from rlq_ray.storage import Location, locate, read_bytes
+from rlq_ray.data.manifest import Manifest, read_manifest
+from rlq_ray.data.open_groups import GroupKey, OpenGroups
+from rlq_ray.data.records import MASK_COLUMNS, ImageRecord, table_to_records
+from rlq_ray.errors import DataError, NotFoundError
+from rlq_ray.storage import Location, RangeReader, ReadCounts, locate, read_bytes
 
-_IMAGE_COLUMN = "image.bytes"
+DEFAULT_CACHE_MB = 512
 
 
 @dataclass(frozen=True)
@@ -35,63 +40,29 @@ class EncodedImage:
     clothes_mask: bytes | None = None
 
 
-@dataclass(frozen=True)
-class _RowGroup:
-    images: pa.BinaryArray
-    masks: tuple[pa.BinaryArray, ...]
-    size_bytes: int
-
-
-class _Shard:
-    """An open Parquet file; a lock, since pyarrow's reader serves one thread at a time."""
-
-    def __init__(self, data_set: Location, entry: ShardEntry) -> None:
-        self.lock = threading.Lock()
-        self._place, self._entry = data_set / entry.path, entry
-        self._file: pq.ParquetFile | None = None
-
-    def read_row_group(self, row_group: int, columns: list[str] | None) -> pa.Table:
-        try:
-            if self._file is None:
-                self._file = self._open()
-            return self._file.read_row_group(row_group, columns=columns, use_threads=False)
-        except FileNotFoundError as error:
-            raise DataError(f"{self._place} is gone: ingest the data set again") from error
-        except OSError as error:
-            self._file = None  # a store that is away may be back
-            is_broken = self._place.is_local or isinstance(error, pa.ArrowException)
-            reason = str(error).splitlines()[0]
-            if is_broken:
-                raise DataError(f"{self._place} is damaged ({reason}): ingest the data set again") from error
-            raise StorageError(f"cannot read {self._place}: {reason}; check the store and the credentials") from error
-        except pa.ArrowException as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{self._place} is damaged ({reason}): ingest the data set again") from error
-
-    def _open(self) -> pq.ParquetFile:
-        stream = self._place.filesystem().open_input_file(self._place.path)
-        if stream.size() != self._entry.size_bytes:
-            raise DataError(
-                f"{self._place} has {stream.size()} bytes, the manifest says {self._entry.size_bytes}: "
-                "it was changed; ingest the data set again"
-            )
-        return pq.ParquetFile(stream, pre_buffer=True, page_checksum_verification=True)
-
-
 class DataSet:
     """An opened data set; row numbers name images."""
 
-    def __init__(self, location: Location, manifest: Manifest, index: Index, cache_mb: int) -> None:
+    def __init__(
+        self, location: Location, manifest: Manifest, index: Index, *, cache_mb: int, disk_cache_mb: int
+    ) -> None:
         self.location, self.manifest, self.index = location, manifest, index
-        self._cache_bytes = cache_mb * 2**20
-        self._shards = [_Shard(location, entry) for entry in manifest.shards]
-        self._groups: OrderedDict[tuple[int, int, bool], _RowGroup] = OrderedDict()
-        self._held_bytes = 0
-        self._cache_lock = threading.Lock()
+        self._bounds = {"cache_mb": cache_mb, "disk_cache_mb": disk_cache_mb}
+        self._groups = OpenGroups(self._fetch, cache_mb * 2**20)
+        self._ranges = RangeReader()
+        self._start_of_group = index.files["image"].offset[index.first_row[:-1]]
+        self._is_checked = np.zeros(len(manifest.shards), dtype=np.bool_)
+        self._disk: DiskCache | None = None
+        if disk_cache_mb and not location.is_local:
+            self._disk = DiskCache(default_folder(), location.uri, disk_cache_mb * 2**20)
+            self._disk.retain({entry.sha256[:16] for entry in manifest.shards})
 
     @classmethod
-    def open(cls, uri: str | Location, *, cache_mb: int = 512) -> DataSet:
-        """Read the manifest and the index; `cache_mb` bounds the MiB of encoded row groups kept in memory.
+    def open(cls, uri: str | Location, *, cache_mb: int = DEFAULT_CACHE_MB, disk_cache_mb: int = 0) -> DataSet:
+        """Read the manifest and the index.
+
+        `cache_mb` bounds the MiB of row groups kept in memory; `disk_cache_mb` those kept on this node's disk, shared
+        by its processes, if the data set lies elsewhere.
 
         Raises:
             DataError: there is no data set, or its index is damaged.
@@ -99,23 +70,21 @@ class DataSet:
         """
         location = uri if isinstance(uri, Location) else locate(uri)
         manifest = read_manifest(location)
-        content = read_bytes(location / manifest.index.path)
-        if hashlib.sha256(content).hexdigest() != manifest.index.sha256:
-            raise DataError(f"{location / manifest.index.path} is damaged: ingest the data set again")
-        index = index_from_table(pq.read_table(io.BytesIO(content)), ROWS_PER_GROUP)
-        return cls(location, manifest, index, cache_mb)
+        index = index_from_table(read_index(location, manifest))
+        return cls(location, manifest, index, cache_mb=cache_mb, disk_cache_mb=disk_cache_mb)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _reopen, (self.location, self._cache_bytes // 2**20)
+        return _reopen, (self.location, self._bounds)
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def read_rows(self, rows: Sequence[int], *, masks: bool = False) -> list[EncodedImage]:
+    def read_rows(self, rows: Iterable[int], *, masks: bool = False) -> list[EncodedImage]:
         """Read the images of some rows, in their order; masks only when asked for.
 
         Raises:
             DataError: a shard is damaged, changed or gone.
+            StorageError: the store cannot be read.
         """
         return [self.read_row(int(row), masks=masks) for row in rows]
 
@@ -124,66 +93,143 @@ class DataSet:
 
         Raises:
             DataError: its shard is damaged, changed or gone.
+            StorageError: the store cannot be read.
         """
-        index = self.index
-        group = self._group(int(index.shard[row]), int(index.row_group[row]), masks)
-        at = int(index.row_in_group[row])
+        group = int(self.index.group[row])
+        content = self._groups.get(GroupKey(group, masks))
+        start = int(self._start_of_group[group])
+        image = self._file(content, start, "image", row)
+        assert image is not None
+        wanted = MASK_COLUMNS if masks else ()
         return EncodedImage(
-            str(index.source[row]), group.images[at].as_py(), *(mask[at].as_py() for mask in group.masks)
+            self.index.source[row], image, **{column: self._file(content, start, column, row) for column in wanted}
         )
+
+    def request(self, key: GroupKey, pool: Executor) -> None:
+        """Have a row group read by a thread of the pool, so that it is there when its rows are read."""
+        self._groups.request(key, pool)
+
+    def release(self, key: GroupKey) -> None:
+        """Forget a row group whose rows are not needed for long."""
+        self._groups.release(key)
+
+    def counts(self) -> ReadCounts:
+        """Count what was read from the store so far."""
+        return self._ranges.counts()
 
     def read_records(self, shard: int) -> Iterator[ImageRecord]:
         """Read everything of one shard, row group by row group.
 
         Raises:
             DataError: the shard is damaged, changed or gone.
+            StorageError: the store cannot be read.
         """
-        for row_group in range(self.manifest.shards[shard].row_groups):
-            with self._shards[shard].lock:
-                table = self._shards[shard].read_row_group(row_group, None)
-            yield from table_to_records(table)
+        entry = self.manifest.shards[shard]
+        content = self._read(shard, 0, entry.size_bytes)
+        try:
+            file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+            for row_group in range(file.num_row_groups):
+                yield from table_to_records(file.read_row_group(row_group, use_threads=False))
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{self._place(shard)} is damaged ({reason}): ingest the data set again") from error
 
-    def verify(self) -> None:
-        """Read every shard whole and compare it with the manifest.
+    def verify(self, shard: int) -> None:
+        """Read a shard whole and compare it with the manifest.
 
         Raises:
-            DataError: a shard was changed.
-            StorageError: a shard is gone.
+            DataError: it was changed, or it is gone.
+            StorageError: the store cannot be read.
         """
-        for entry in self.manifest.shards:
-            if hashlib.sha256(read_bytes(self.location / entry.path)).hexdigest() != entry.sha256:
-                raise DataError(f"{self.location / entry.path} was changed: ingest the data set again")
+        entry = self.manifest.shards[shard]
+        if hashlib.sha256(self._read(shard, 0, entry.size_bytes)).hexdigest() != entry.sha256:
+            raise DataError(f"{self._place(shard)} was changed: ingest the data set again")
 
-    def _group(self, shard: int, row_group: int, masks: bool) -> _RowGroup:
-        key = (shard, row_group, masks)
-        if (held := self._held(key)) is not None:
-            return held
-        with self._shards[shard].lock:
-            if (held := self._held(key)) is not None:  # another thread read it while this one waited
-                return held
-            columns = [_IMAGE_COLUMN, *(MASK_COLUMNS if masks else ())]
-            table = self._shards[shard].read_row_group(row_group, columns).combine_chunks()
-        images = table["image"].chunk(0).field("bytes")
-        group = _RowGroup(images, tuple(table[name].chunk(0) for name in table.column_names[1:]), table.nbytes)
-        self._keep(key, group)
-        return group
+    def _file(self, content: bytes, start: int, column: str, row: int) -> bytes | None:
+        ranges = self.index.files.get(column)
+        if ranges is None or not ranges.size[row]:
+            return None
+        begin = int(ranges.offset[row]) - start
+        return content[begin : begin + int(ranges.size[row])]
 
-    def _held(self, key: tuple[int, int, bool]) -> _RowGroup | None:
-        with self._cache_lock:
-            if key in self._groups:
-                self._groups.move_to_end(key)
-            return self._groups.get(key)
+    def _span(self, key: GroupKey) -> tuple[int, int]:
+        """Find the bytes from the first image of a row group to the last, or to its last mask."""
+        rows = slice(*self.index.first_row[key.group : key.group + 2].tolist())
+        files = self.index.files if key.masks else {"image": self.index.files["image"]}
+        ends = (ranges.offset[rows] + ranges.size[rows] for ranges in files.values())
+        return int(self._start_of_group[key.group]), max(int(end.max()) for end in ends)
 
-    def _keep(self, key: tuple[int, int, bool], group: _RowGroup) -> None:
-        with self._cache_lock:
-            if key in self._groups:
-                return
-            self._groups[key] = group
-            self._held_bytes += group.size_bytes
-            while self._held_bytes > self._cache_bytes and len(self._groups) > 1:
-                _, dropped = self._groups.popitem(last=False)
-                self._held_bytes -= dropped.size_bytes
+    def group_bytes(self, groups: NDArray[np.int32], *, masks: bool) -> int:
+        """Add up what some row groups take in memory."""
+        spans = (self._span(GroupKey(group, masks)) for group in groups.tolist())
+        return sum(end - start for start, end in spans)
+
+    def _fetch(self, key: GroupKey) -> bytes:
+        shard = int(self.index.shard_of_group[key.group])
+        if self._disk is None:
+            return self._fetch_from_store(shard, key)
+        name = f"{self.manifest.shards[shard].sha256[:16]}-{self.index.row_group(key.group)}"
+        return self._disk.get(
+            f"{name}-masks" if key.masks else name,
+            lambda: self._fetch_from_store(shard, key),
+            lambda content: self._damaged_row(content, key) is None,
+        )
+
+    def _fetch_from_store(self, shard: int, key: GroupKey) -> bytes:
+        start, end = self._span(key)
+        content = self._read(shard, start, end - start)
+        damaged = self._damaged_row(content, key)
+        if damaged is not None:
+            raise DataError(
+                f"{self._place(shard)} is damaged (checksum of {self.index.source[damaged]}): ingest the data set again"
+            )
+        return content
+
+    def _damaged_row(self, content: bytes, key: GroupKey) -> int | None:
+        """Find a row whose image is not what was ingested. Masks are PNG files, which carry checksums themselves."""
+        start, end = self._span(key)
+        first, last = self.index.first_row[key.group : key.group + 2].tolist()
+        if len(content) != end - start:
+            return first
+        view, images = memoryview(content), self.index.files["image"]
+        for row in range(first, last):
+            begin = int(images.offset[row]) - start
+            if zlib.crc32(view[begin : begin + int(images.size[row])]) != self.index.crc32[row]:
+                return row
+        return None
+
+    def _read(self, shard: int, start: int, size: int) -> bytes:
+        """Read a range of a shard, which must be as long as the manifest says."""
+        place, expected = self._place(shard), self.manifest.shards[shard].size_bytes
+        try:
+            if not self._is_checked[shard]:
+                actual = self._ranges.size(place)
+                if actual != expected:
+                    raise DataError(
+                        f"{place} has {actual} bytes, the manifest says {expected}: it was cut off or changed; "
+                        "ingest the data set again"
+                    )
+                self._is_checked[shard] = True
+            return self._ranges.read(place, start, size)
+        except NotFoundError as error:
+            raise DataError(f"{place} is gone: ingest the data set again") from error
+
+    def _place(self, shard: int) -> Location:
+        return self.location / self.manifest.shards[shard].path
 
 
-def _reopen(location: Location, cache_mb: int) -> DataSet:
-    return DataSet.open(location, cache_mb=cache_mb)
+def read_index(location: Location, manifest: Manifest) -> pa.Table:
+    """Read the index file of a data set, all of its columns.
+
+    Raises:
+        DataError: it is damaged.
+        StorageError: it cannot be read.
+    """
+    content = read_bytes(location / manifest.index.path)
+    if hashlib.sha256(content).hexdigest() != manifest.index.sha256:
+        raise DataError(f"{location / manifest.index.path} is damaged: ingest the data set again")
+    return pq.read_table(pa.BufferReader(content))
+
+
+def _reopen(location: Location, bounds: dict[str, int]) -> DataSet:
+    return DataSet.open(location, **bounds)

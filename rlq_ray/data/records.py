@@ -12,7 +12,8 @@ import pyarrow as pa
 
 SPLITS = ("train", "val", "query", "gallery")
 NUM_JOINTS = 17
-ROWS_PER_GROUP = 64
+MAX_GROUP_ROWS = 64
+"""Most images of a row group: about 0.8 MB of JPEG files of 384×192, a request that any object store serves well."""
 
 MASK_COLUMNS = ("shirt_mask", "trousers_mask", "clothes_mask")
 
@@ -39,6 +40,22 @@ SCHEMA = pa.schema(
 
 METADATA_COLUMNS = tuple(name for name in SCHEMA.names if name not in ("image", "keypoints", *MASK_COLUMNS))
 """Columns that the index of a data set repeats: all that is small."""
+
+FILE_COLUMNS = ("image", *MASK_COLUMNS)
+"""Columns that hold encoded files, in the order in which a row group stores them."""
+
+RANGES_SCHEMA = pa.schema(
+    [
+        pa.field("row_group", pa.int32(), nullable=False),
+        *(
+            pa.field(f"{column}_{what}", kind, nullable=False)
+            for column in FILE_COLUMNS
+            for what, kind in (("offset", pa.int64()), ("size", pa.int32()))
+        ),
+        pa.field("image_crc32", pa.uint32(), nullable=False),
+    ]
+)
+"""Where a row's files lie within its shard, in bytes; size 0 if there is no such file."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,18 @@
 """One shard: images and side files in, one Parquet file out. A job is a value and a pure function of its files.
 
 The same job writes the same bytes under the same name wherever it runs, so shards can be written side by side and
-again. Knows nothing of layouts or manifests' fate.
+again. Only one row group is held in memory besides the finished file. Knows nothing of layouts or manifests' fate.
 """
 
 from __future__ import annotations
 
 import hashlib
+import mmap
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,14 +22,22 @@ from rlq_ray.data.attributes import MaskFiles
 from rlq_ray.data.decode import decode_rgb
 from rlq_ray.data.layouts.source import SourceImage
 from rlq_ray.data.manifest import ShardEntry
-from rlq_ray.data.records import METADATA_COLUMNS, ROWS_PER_GROUP, SCHEMA, ImageRecord, records_to_table
+from rlq_ray.data.records import (
+    FILE_COLUMNS,
+    METADATA_COLUMNS,
+    RANGES_SCHEMA,
+    SCHEMA,
+    ImageRecord,
+    records_to_table,
+)
 from rlq_ray.errors import DataError
 from rlq_ray.storage import Location, write_bytes
 
 SHARD_FOLDER = "shards"
 
-_ENCODED_LEAVES = ("image.bytes", "shirt_mask", "trousers_mask", "clothes_mask")
-"""Columns that hold JPEG and PNG files: compressing them again or indexing their values only costs time."""
+_LEAF_OF_FILE = {column: "image.bytes" if column == "image" else column for column in FILE_COLUMNS}
+"""Parquet leaves that hold JPEG and PNG files: compressing them again or indexing their values only costs time, and
+uncompressed plain pages hold each file in one piece, which is what readers fetch."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +53,24 @@ class PlannedImage:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """What one shard is to hold, in order, and the data set it belongs to. Pickles."""
+    """What one shard is to hold, in order and in row groups of these sizes, and the data set it belongs to. Pickles."""
 
     number: int
     to: Location
     rows: tuple[PlannedImage, ...]
+    group_sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class WrittenShard:
-    """A finished shard: its place in the job list, its entry in the manifest, and its rows without the bytes."""
+    """A finished shard: its place in the job list, its entry in the manifest, and its rows in the index.
+
+    `rows` has the columns `METADATA_COLUMNS` and those of `RANGES_SCHEMA`.
+    """
 
     number: int
     entry: ShardEntry
-    metadata: pa.Table
+    rows: pa.Table
 
 
 def write_shard(job: ShardJob) -> WrittenShard:
@@ -63,40 +80,103 @@ def write_shard(job: ShardJob) -> WrittenShard:
         DataError: an image or mask that is missing, unreadable or truncated, with its name.
         StorageError: the target cannot be written.
     """
-    table = records_to_table([_read_record(planned) for planned in job.rows])
-    entry = write_table(job.to, f"{SHARD_FOLDER}/part-{job.number:05d}", table)
-    return WrittenShard(job.number, entry, table.select(METADATA_COLUMNS))
+    entry, rows = write_row_groups(job.to, shard_stem(job.number), _row_groups(job))
+    return WrittenShard(job.number, entry, rows)
 
 
-def write_table(to: Location, stem: str, table: pa.Table, rows_per_group: int = ROWS_PER_GROUP) -> ShardEntry:
-    """Write a table as `<stem>-<hash>.parquet` below `to`; equal content gets an equal name.
+def shard_stem(number: int) -> str:
+    """Name a shard but for the hash of its content."""
+    return f"{SHARD_FOLDER}/part-{number:05d}"
+
+
+def write_row_groups(to: Location, stem: str, row_groups: Iterable[pa.Table]) -> tuple[ShardEntry, pa.Table]:
+    """Write tables of `SCHEMA` as the row groups of `<stem>-<hash>.parquet` below `to`; equal content, equal name.
+
+    Returns its entry in the manifest and its rows in the index.
 
     Raises:
         StorageError: the target cannot be written.
     """
-    leaves = [leaf for name in table.schema.names for leaf in _leaves(name)]
-    small = [leaf for leaf in leaves if leaf not in _ENCODED_LEAVES]
+    leaves = [leaf for name in SCHEMA.names for leaf in _leaves(name)]
+    small = [leaf for leaf in leaves if leaf not in _LEAF_OF_FILE.values()]
+    with tempfile.TemporaryDirectory(prefix="rlq-shard-") as folder:
+        file = Path(folder) / "shard.parquet"
+        with pq.ParquetWriter(
+            file,
+            SCHEMA,
+            compression={leaf: "ZSTD" if leaf in small else "NONE" for leaf in leaves},
+            use_dictionary=small,
+            write_statistics=small,
+            write_page_checksum=True,
+        ) as writer:
+            for table in row_groups:
+                writer.write_table(table, row_group_size=table.num_rows)
+        rows = index_rows(file)
+        content = file.read_bytes()
+    return _put(to, stem, content, rows.num_rows, _num_row_groups(rows)), rows
+
+
+def index_rows(file: Path) -> pa.Table:
+    """Look up what the index says of a shard's rows: their metadata, and where their files lie within the shard."""
+    tables = []
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        parquet = pq.ParquetFile(file)
+        for group in range(parquet.num_row_groups):
+            table = parquet.read_row_group(group)
+            ranges = _ranges(content, table, parquet.metadata.row_group(group), group)
+            columns = [*table.select(METADATA_COLUMNS).columns, *ranges.columns]
+            tables.append(pa.table(columns, names=[*METADATA_COLUMNS, *RANGES_SCHEMA.names]))
+    return pa.concat_tables(tables)
+
+
+def write_table(to: Location, stem: str, table: pa.Table) -> ShardEntry:
+    """Write a table without files, such as the index, as `<stem>-<hash>.parquet` below `to`.
+
+    Raises:
+        StorageError: the target cannot be written.
+    """
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=rows_per_group,
-        compression={leaf: "NONE" if leaf in _ENCODED_LEAVES else "ZSTD" for leaf in leaves},
-        use_dictionary=small,
-        write_statistics=small,
-        write_page_checksum=True,
-    )
-    content = sink.getvalue().to_pybytes()
+    pq.write_table(table, sink, compression="ZSTD", write_page_checksum=True)
+    return _put(to, stem, sink.getvalue().to_pybytes(), table.num_rows, num_row_groups=1)
+
+
+def _put(to: Location, stem: str, content: bytes, num_rows: int, num_row_groups: int) -> ShardEntry:
     digest = hashlib.sha256(content).hexdigest()
     path = f"{stem}-{digest[:16]}.parquet"
     write_bytes(to / path, content)
-    return ShardEntry(
-        path=path,
-        rows=table.num_rows,
-        row_groups=-(-table.num_rows // rows_per_group),
-        size_bytes=len(content),
-        sha256=digest,
-    )
+    return ShardEntry(path=path, rows=num_rows, row_groups=num_row_groups, size_bytes=len(content), sha256=digest)
+
+
+def _num_row_groups(rows: pa.Table) -> int:
+    return int(rows["row_group"][-1].as_py()) + 1 if rows.num_rows else 0
+
+
+def _ranges(content: mmap.mmap, table: pa.Table, metadata: pq.RowGroupMetaData, group: int) -> pa.Table:
+    """Find every file of a row group in the shard's bytes; plain pages hold files in the order of their rows."""
+    found: dict[str, list[int]] = {name: [] for name in RANGES_SCHEMA.names}
+    starts = {
+        metadata.column(number).path_in_schema: metadata.column(number).data_page_offset
+        for number in range(metadata.num_columns)
+    }
+    for column, leaf in _LEAF_OF_FILE.items():
+        position = starts[leaf]
+        values = table[column].combine_chunks()
+        for value in (values.field("bytes") if column == "image" else values).to_pylist():
+            if value:
+                position = content.find(value, position)
+            found[f"{column}_offset"].append(position)
+            found[f"{column}_size"].append(len(value) if value else 0)
+            position += len(value) if value else 0
+            if column == "image":
+                found["image_crc32"].append(zlib.crc32(value))
+    found["row_group"] = [group] * table.num_rows
+    return pa.table(found, schema=RANGES_SCHEMA)
+
+
+def _row_groups(job: ShardJob) -> Iterator[pa.Table]:
+    rows = iter(job.rows)
+    for size in job.group_sizes:
+        yield records_to_table([_read_record(planned) for planned in islice(rows, size)])
 
 
 def _leaves(name: str) -> tuple[str, ...]:

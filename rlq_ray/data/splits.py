@@ -43,7 +43,7 @@ def split_training(
     validation_rows = index.rows_of_split("val")
     if not len(validation_rows) and validation_fraction > 0:
         kept = _draw_identities(index, train_rows, validation_fraction, seed)
-        is_kept = np.isin(index.identity[train_rows], kept)
+        is_kept = np.isin(index.identity.codes[train_rows], kept)
         train_rows, validation_rows = train_rows[~is_kept], train_rows[is_kept]
     return TrainingSplit(train_rows, class_space(index, train_rows, pose_clusters=pose_clusters), validation_rows)
 
@@ -95,8 +95,10 @@ def evaluation_rows(
     return training.validation_rows, training.validation_rows
 
 
-def _draw_identities(index: Index, train_rows: Rows, fraction: float, seed: int) -> NDArray[np.str_]:
-    identity, clothes, camera = (column[train_rows] for column in (index.identity, index.clothes, index.camera))
+def _draw_identities(index: Index, train_rows: Rows, fraction: float, seed: int) -> NDArray[np.int32]:
+    """Draw the codes of the identities that are set aside."""
+    identity, clothes = index.identity.codes[train_rows], index.clothes.codes[train_rows]
+    camera = index.camera[train_rows]
     names = np.unique(identity)
     eligible = [name for name in names if _changes(clothes[identity == name], camera[identity == name])]
     if not eligible:
@@ -111,7 +113,7 @@ def _draw_identities(index: Index, train_rows: Rows, fraction: float, seed: int)
     return np.array([eligible[place] for place in sorted(order[:wanted])])
 
 
-def _changes(clothes: NDArray[np.str_], camera: NDArray[np.int32]) -> bool:
+def _changes(clothes: NDArray[np.int32], camera: NDArray[np.int32]) -> bool:
     """Tell whether some image has a counterpart in other clothes from another camera."""
     pairs = set(zip(clothes.tolist(), camera.tolist(), strict=True))
     return any(worn != other and seen != by for worn, seen in pairs for other, by in pairs)

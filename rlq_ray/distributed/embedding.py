@@ -17,7 +17,7 @@ from rlq_ray.distributed.driver import plan_workers
 from rlq_ray.errors import TrainingError
 from rlq_ray.models import ReIDNetwork
 from rlq_ray.storage import locate
-from rlq_ray.train.build import build_augmenter
+from rlq_ray.train.build import build_augmenter, open_data
 from rlq_ray.train.checkpoint import read_network
 from rlq_ray.train.features import Embedding
 
@@ -106,7 +106,7 @@ class _Embedder:
         if checkpoint not in self._networks:
             self._networks = {checkpoint: read_network(locate(checkpoint))[0].to(self._device)}
         if data not in self._datasets:
-            self._datasets = {data: DataSet.open(data, cache_mb=config.data.cache_mb)}
+            self._datasets = {data: open_data(data, config.data)}
         embedding = Embedding.of(config, build_augmenter(config), self._device)
         features = embedding.rows(self._networks[checkpoint], self._datasets[data], row_N, quality)
         array: npt.NDArray[np.float32] = features.numpy()

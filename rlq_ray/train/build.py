@@ -46,7 +46,7 @@ def build(config: ExperimentConfig, *, world: World, device: torch.device) -> Pa
         DataError: a data set that is missing, damaged or too small for its batches.
         CheckpointError: a teacher that is missing or does not fit the student.
     """
-    target = DataSet.open(config.data.target, cache_mb=config.data.cache_mb)
+    target = open_data(config.data.target, config.data)
     split = split_target(target, config.data)
     with_masks = config.augment.recolour and target.manifest.has_masks
     torch.manual_seed(config.seed)
@@ -63,6 +63,7 @@ def build(config: ExperimentConfig, *, world: World, device: torch.device) -> Pa
         world_size=world.size,
         steps_per_epoch=config.train.steps_per_epoch,
         with_masks=with_masks,
+        device=device,
     )
     clothes = _clothes_training(config, network, split.classes, NUM_PAIRS if with_masks else 0, device)
     phases: dict[str, Phase] = {
@@ -101,6 +102,16 @@ def split_target(target: DataSet, config: DataConfig) -> TrainingSplit:
     )
 
 
+def open_data(uri: str, data: DataConfig) -> DataSet:
+    """Open a data set with the bounds on memory and disk that a configuration sets.
+
+    Raises:
+        DataError: there is no data set, or its index is damaged.
+        StorageError: the place cannot be reached.
+    """
+    return DataSet.open(uri, cache_mb=data.cache_mb, disk_cache_mb=data.disk_cache_mb)
+
+
 def build_augmenter(config: ExperimentConfig) -> Augmenter:
     """Make what turns images into the network's input."""
     return Augmenter(config.augment, config.model.input_height, config.model.input_width)
@@ -122,7 +133,7 @@ def _distillation(
             f"the teacher {config.teacher} has features of size {teacher.feature_size}, the student of "
             f"{network.feature_size}: train the teacher with the student's model.backbone and model.narrow_width"
         )
-    external = DataSet.open(config.data.external, cache_mb=config.data.cache_mb)
+    external = open_data(config.data.external, config.data)
     loader = ExternalLoader(
         external,
         external.index.rows_of_split("train"),
@@ -131,6 +142,7 @@ def _distillation(
         seed=config.seed,
         rank=world.rank,
         world_size=world.size,
+        device=device,
     )
     return DistillationPhase(
         network,

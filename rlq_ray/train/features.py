@@ -40,7 +40,9 @@ class Embedding:
         network.eval()
         degrader = Degrader(self.degrade)
         parts = [torch.empty(0, 2 * network.feature_size)]  # a worker's share of few rows may be none
-        for batch in iterate_rows(dataset, row_N, batch_images=self.evaluate.batch_images, data=self.data):
+        for batch in iterate_rows(
+            dataset, row_N, batch_images=self.evaluate.batch_images, data=self.data, device=self.device
+        ):
             image_BCHW = batch.image_BCHW.to(self.device, non_blocking=True)
             if quality == "lq":
                 draw = draw_for_rows(batch.row_B, self.degrade, self.evaluate.degrade_seed).to(self.device)

@@ -73,10 +73,10 @@ def test_shards_are_cut_and_may_be_written_in_any_order_elsewhere(tmp_path, fold
     plan = plan_ingest(folder.root, "ltcc", tmp_path / "out", name="mini", side_files=folder.side_files, shard_rows=10)
     written = [write_shard(pickle.loads(pickle.dumps(job))) for job in reversed(plan.jobs)]
     manifest = finish_ingest(plan, written)
-    assert [shard.rows for shard in manifest.shards] == [10, 10, 10, 10, 8]
+    assert [shard.rows for shard in manifest.shards] == [6, 6, 6, 6, 6, 10, 8]  # identities stay whole
     index = DataSet.open(str(tmp_path / "out")).index
-    assert index.shard.tolist() == [row // 10 for row in range(48)]
-    assert index.row_in_group.tolist() == [row % 10 for row in range(48)]
+    assert index.shard.tolist() == [shard for shard, entry in enumerate(manifest.shards) for _ in range(entry.rows)]
+    assert index.first_row.tolist() == [0, 6, 12, 18, 24, 30, 40, 48]
     assert index.source.tolist() == [row.image.source for job in plan.jobs for row in job.rows]
 
 

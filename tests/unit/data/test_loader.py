@@ -142,7 +142,7 @@ def test_masks_come_with_the_images_and_faulty_ones_as_their_union(folder, tmp_p
     assert batch.mask_faulty_B is not None
     shirt_HW, trousers_HW = torch.zeros(2, 48, 24, dtype=torch.bool)
     shirt_HW[10:20, 4:20], trousers_HW[20:40, 6:18] = True, True
-    for row, source in enumerate(dataset.index.source[:36]):
+    for row, source in enumerate(dataset.index.source.tolist()[:36]):
         assert bool(batch.mask_faulty_B[row]) == (source in faulty)
         expected = (shirt_HW | trousers_HW, torch.zeros_like(shirt_HW)) if source in faulty else (shirt_HW, trousers_HW)
         assert torch.equal(batch.shirt_B1HW[row, 0], expected[0])

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from rlq_ray.data.index import Index
+from rlq_ray.data.index import Index, index_from_table
+from rlq_ray.data.records import RANGES_SCHEMA
 from rlq_ray.data.splits import class_space, evaluation_rows, split_training
 from rlq_ray.errors import DataError
 
 
 def index_of(*rows: tuple[str, str, str, int]) -> Index:
     """Build an index from (split, identity, clothes, camera)."""
-    split, identity, clothes, camera = (np.array(column) for column in zip(*rows, strict=True))
-    number, text = np.zeros(len(rows), dtype=np.int32), np.array(["x"] * len(rows), dtype=object)
-    return Index(
-        identity=identity,
-        clothes=clothes,
-        camera=camera.astype(np.int32),
-        split=split,
-        gender=number.astype(np.int8),
-        pose=number.astype(np.int16),
-        mask_faulty=number.astype(np.bool_),
-        height=number,
-        width=number,
-        source=text,
-        sha256=text,
-        shard=number,
-        row_group=number,
-        row_in_group=number,
-    )
+    split, identity, clothes, camera = zip(*rows, strict=True)
+    table = {"split": split, "identity": identity, "clothes": clothes, "camera": pa.array(camera, pa.int32())}
+    table |= {name: np.zeros(len(rows), dtype=np.int32) for name in ("gender", "pose", "height", "width", "shard")}
+    table |= {name: pa.repeat(value, len(rows)) for name, value in (("source", "x"), ("mask_faulty", False))}
+    table |= {field.name: pa.repeat(pa.scalar(0, field.type), len(rows)) for field in RANGES_SCHEMA}
+    return index_from_table(pa.table(table))
 
 
 def changing(identity: str, split: str = "train") -> list[tuple[str, str, str, int]]:

@@ -1,0 +1,99 @@
+"""Row groups held in memory: each is fetched once however many threads want it, and ahead of time if told to.
+
+Knows keys and bytes, neither shards nor stores.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future
+from typing import NamedTuple
+
+
+class GroupKey(NamedTuple):
+    """A row group of a data set, and whether its masks are wanted beside its images."""
+
+    group: int
+    masks: bool
+
+
+class OpenGroups:
+    """A bounded memory of row groups; what was used longest ago gives way first."""
+
+    def __init__(self, fetch: Callable[[GroupKey], bytes], max_bytes: int) -> None:
+        """Hold up to `max_bytes`, and at least the row group that came last."""
+        self._fetch, self._max_bytes = fetch, max_bytes
+        self._lock = threading.Lock()
+        self._held: OrderedDict[GroupKey, Future[bytes]] = OrderedDict()
+        self._held_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, key: GroupKey) -> bytes:
+        """Give a row group's bytes, fetched by the calling thread if nobody did or does.
+
+        Raises:
+            Exception: what the fetch raised; the next call tries again.
+        """
+        while True:
+            with self._lock:
+                future = self._held.get(key)
+                is_new = future is None
+                if future is None:
+                    future = self._held[key] = Future()
+                else:
+                    self._held.move_to_end(key)
+            if is_new:
+                self._fill(key, future)
+            try:
+                return future.result()
+            except CancelledError:  # its reader was closed before it came to it
+                continue
+
+    def request(self, key: GroupKey, pool: Executor) -> None:
+        """Have a row group fetched by a thread of the pool, unless it is held or on its way."""
+        with self._lock:
+            if key in self._held:
+                return
+            future: Future[bytes] = Future()
+            self._held[key] = future
+        pool.submit(self._fill, key, future).add_done_callback(
+            lambda task: self._abandon(key, future) if task.cancelled() else None
+        )
+
+    def release(self, key: GroupKey) -> None:
+        """Forget a row group that is not needed any more."""
+        with self._lock:
+            future = self._held.get(key)
+            if future is not None and future.done():
+                self._drop(key)
+
+    def _fill(self, key: GroupKey, future: Future[bytes]) -> None:
+        try:
+            content = self._fetch(key)
+        except BaseException as error:
+            with self._lock:
+                self._held.pop(key, None)
+            future.set_exception(error)
+            return
+        future.set_result(content)
+        with self._lock:
+            if self._held.get(key) is future:
+                self._held_bytes += len(content)
+                self._make_room(key)
+
+    def _abandon(self, key: GroupKey, future: Future[bytes]) -> None:
+        with self._lock:
+            self._held.pop(key, None)
+        future.cancel()
+
+    def _make_room(self, newest: GroupKey) -> None:
+        oldest_first = [key for key, future in self._held.items() if future.done() and key != newest]
+        while self._held_bytes > self._max_bytes and oldest_first:
+            self._drop(oldest_first.pop(0))
+
+    def _drop(self, key: GroupKey) -> None:
+        self._held_bytes -= len(self._held.pop(key).result())
