@@ -1,0 +1,113 @@
+"""The measurements as Markdown and JSON."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from loading.arena import Measurement
+from loading.contenders import CONTENDERS, LIMIT, PRODUCT, Contender, Side
+
+BATCH_IMAGES = 64
+Results = Mapping[str, Sequence[Measurement]]
+"""By contender's name, one measurement per round; fewer where rounds failed."""
+
+
+def heading(settings: Mapping[str, Any]) -> str:
+    """Say what the table compares."""
+    versions = ", ".join(f"{name} {version}" for name, version in settings["versions"].items())
+    return (
+        f"{settings['images']:,} JPEGs of 192×384 in a local S3 server (but for `DataLoader`), batches of 64 as uint8 "
+        f"(B, 3, 384, 192), shuffled, {settings['workers']} threads or workers, {settings['cores']} cores. Medians of "
+        f"{settings['rounds']} interleaved rounds; each pass in new processes and with an empty cache folder.\n"
+        f"{versions}."
+    )
+
+
+def table(results: Results) -> str:
+    """Lay out everybody's medians."""
+    lines = [
+        "| contender | images/s | least–most | CPU µs/image | first batch s | memory MB | pass s | images |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, rounds in results.items():
+        if not rounds:
+            lines.append(f"| {name} | failed | | | | | | |")
+            continue
+        speeds = [one.images_per_s for one in rounds]
+        lines.append(
+            f"| {name} | {median(rounds, 'images_per_s'):,.0f} | {min(speeds):,.0f}–{max(speeds):,.0f} "
+            f"| {median(rounds, 'cpu_us'):,.0f} | {median(rounds, 'first_batch_s'):.2f} "
+            f"| {median(rounds, 'memory_mb'):,.0f} | {median(rounds, 'pass_s'):.1f} | {rounds[0].images:,} |"
+        )
+    return "\n".join(lines)
+
+
+def ratios(results: Results) -> str:
+    """Set the product beside the limit and the best peers, and the targets beside that."""
+    product = results.get(PRODUCT.name)
+    if not product:
+        return "No comparison without a pass of the product."
+    lines = [f"{PRODUCT.name}:"]
+    if limit := results.get(LIMIT.name):
+        cpu, speed = ratio(product, limit, "cpu_us"), ratio(product, limit, "images_per_s")
+        lines += [
+            f"- CPU per image {cpu:.2f} × decoding alone (target ≤ 1.15, aim 1.05)",
+            f"- images/s {speed:.2f} × decoding alone",
+        ]
+    for side, target in (("documented", 2.0), ("our decoder", 1.6)):
+        if best := best_of(results, side):
+            lines.append(
+                f"- images/s {ratio(product, results[best], 'images_per_s'):.2f} × the best peer "
+                f"{'as documented' if side == 'documented' else 'with our decoder'}, {best} (target ≥ {target:.1f})"
+            )
+    lines += [
+        f"- first batch after {median(product, 'first_batch_s'):.2f} s (target < 1)",
+        f"- memory {median(product, 'memory_mb'):,.0f} MB above the process (target < 400)",
+    ]
+    return "\n".join(lines)
+
+
+def best_of(results: Results, side: Side) -> str | None:
+    """Name the fastest contender of a side, if any took part."""
+    names = [one.name for one in CONTENDERS if one.side == side and results.get(one.name)]
+    return max(names, key=lambda name: median(results[name], "images_per_s"), default=None)
+
+
+def as_json(results: Results, settings: Mapping[str, object]) -> dict[str, object]:
+    """Give settings, every round and the ratios' basis, for a file."""
+    return {
+        "settings": dict(settings),
+        "rounds": {name: [asdict(one) for one in rounds] for name, rounds in results.items()},
+        "best_peer": {side: best_of(results, side) for side in ("documented", "our decoder")},
+    }
+
+
+def median(rounds: Sequence[Measurement], field: str) -> float:
+    """Take the median of one figure over the rounds."""
+    return statistics.median(getattr(one, field) for one in rounds)
+
+
+def ratio(ours: Sequence[Measurement], others: Sequence[Measurement], field: str) -> float:
+    """Take the median of the ratios of those rounds that both finished, for both met the same neighbours in them."""
+    return statistics.median(getattr(a, field) / getattr(b, field) for a, b in zip(ours, others, strict=False))
+
+
+def check_line(contender: Contender, photos: int, wrong: int, times: Counter[str]) -> tuple[bool, str]:
+    """Judge a pass: all pixels right, and every photo once; a product's pass is whole batches, which leave some out.
+
+    Balancing identities may also give a photo again where an identity's images do not go up in fours.
+    """
+    total, most = times.total(), max(times.values(), default=0)
+    planned = photos
+    if contender.module == "product":
+        planned = photos // (BATCH_IMAGES * contender.readers) * BATCH_IMAGES * contender.readers
+    is_right = wrong == 0 and total == planned and most == 1
+    verdict = "right" if is_right else "WRONG"
+    return is_right, (
+        f"{verdict}: {contender.name}: {total:,} of {planned:,} planned images, {len(times):,} different, "
+        f"the same at most {most} ×, {wrong:,} with other pixels than PIL's"
+    )
