@@ -17,6 +17,7 @@ _REFUSALS = re.compile(
     r"|HTTP status (301|400|401|403)"  # 400 is an expired token, 301 a bucket of another region
 )
 _ABSENCES = re.compile(r"AWS Error (NO_SUCH_KEY|NO_SUCH_BUCKET|RESOURCE_NOT_FOUND)|HTTP status 404|Not a regular file")
+_ADDRESS = re.compile("^When .*?: (?=AWS Error)")
 _CUT_UPLOADS = re.compile("RequestTimeout|IncompleteBody")
 """Answered with status 400, though the next try can succeed."""
 
@@ -40,8 +41,8 @@ def fault_of(error: OSError) -> Fault:
 
 
 def reason_of(error: OSError) -> str:
-    """Return what an error says, in one line."""
-    return " ".join((error.strerror or str(error)).split())
+    """Return what an error says, in one line, without the address: that is for the caller to name."""
+    return _ADDRESS.sub("", " ".join((error.strerror or str(error)).split())).rstrip(".")
 
 
 def pauses_s() -> Iterator[float]:

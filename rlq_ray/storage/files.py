@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.fs as pafs
 
 from rlq_ray.errors import NotFoundError, StorageError
-from rlq_ray.storage.faults import reason_of
+from rlq_ray.storage.faults import Fault, fault_of, pauses_s, reason_of
 from rlq_ray.storage.places import Location
+from rlq_ray.storage.s3 import renew, s3_client
+
+HICCUP_S = 15.0
+"""A store that is away for longer is told of: somebody waits for it. pyarrow's own tries come on top."""
+
+T = TypeVar("T")
 
 
 def exists(place: Location) -> bool:
@@ -21,7 +29,8 @@ def exists(place: Location) -> bool:
         StorageError: the place cannot be asked.
     """
     try:
-        return place.filesystem().get_file_info(place.path).type != pafs.FileType.NotFound
+        info = _through_hiccups(place, lambda filesystem: filesystem.get_file_info(place.path))
+        return bool(info.type != pafs.FileType.NotFound)
     except OSError as error:
         raise StorageError(
             f"cannot reach {place}: {reason_of(error)}; check the address and the credentials"
@@ -35,9 +44,13 @@ def read_bytes(place: Location) -> bytes:
         NotFoundError: no such file or bucket.
         StorageError: unreadable.
     """
-    try:
-        with place.filesystem().open_input_stream(place.path) as stream:
+
+    def read(filesystem: pafs.FileSystem) -> bytes:
+        with filesystem.open_input_stream(place.path) as stream:
             return bytes(stream.read())
+
+    try:
+        return _through_hiccups(place, read)
     except FileNotFoundError as error:
         raise NotFoundError(f"{place} does not exist: check the address") from error
     except OSError as error:
@@ -50,12 +63,8 @@ def write_bytes(place: Location, content: bytes) -> None:
     Raises:
         StorageError: the place cannot be written.
     """
-    filesystem = place.filesystem()
-    try:
-        if not place.is_local:  # an object appears whole when its upload is closed
-            with filesystem.open_output_stream(place.path) as stream:
-                stream.write(content)
-            return
+
+    def write_file(_: pafs.FileSystem) -> None:
         target = Path(place.path)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
@@ -64,6 +73,13 @@ def write_bytes(place: Location, content: bytes) -> None:
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
+
+    def write_object(filesystem: pafs.FileSystem) -> None:
+        with filesystem.open_output_stream(place.path) as stream:  # an object appears whole when its upload is closed
+            stream.write(content)
+
+    try:
+        _through_hiccups(place, write_file if place.is_local else write_object)
     except OSError as error:
         raise StorageError(f"cannot write {place}: {reason_of(error)}; check that it is writable") from error
 
@@ -87,9 +103,9 @@ def write_json(place: Location, value: Any) -> None:
 
 def list_files(folder: Location, suffix: str = "") -> list[Location]:
     """List the files below a folder whose names end with `suffix`, sorted by address; empty if there is no folder."""
-    filesystem = folder.filesystem()
+    selector = pafs.FileSelector(folder.path, recursive=True, allow_not_found=True)
     try:
-        infos = filesystem.get_file_info(pafs.FileSelector(folder.path, recursive=True, allow_not_found=True))
+        infos = _through_hiccups(folder, lambda filesystem: filesystem.get_file_info(selector))
     except OSError as error:
         raise StorageError(
             f"cannot list {folder}: {reason_of(error)}; check the address and the credentials"
@@ -106,7 +122,7 @@ def delete_file(place: Location) -> None:
         StorageError: it cannot be deleted.
     """
     try:
-        place.filesystem().delete_file(place.path)
+        _through_hiccups(place, lambda filesystem: filesystem.delete_file(place.path))
     except FileNotFoundError:
         return
     except OSError as error:
@@ -124,3 +140,28 @@ def probe_writable(folder: Location) -> None:
     if read_bytes(probe) != content:
         raise StorageError(f"{folder} gives back other bytes than were written: check the store")
     delete_file(probe)
+
+
+def _through_hiccups(place: Location, act: Callable[[pafs.FileSystem], T]) -> T:
+    """Do it with the file system of a place, in S3 again while the fault may pass; keys that are refused are renewed.
+
+    Raises:
+        OSError: of the last try.
+    """
+    if place.is_local:
+        return act(place.filesystem())
+    give_up_s = time.monotonic() + HICCUP_S
+    is_renewed = False
+    pauses = pauses_s()
+    while True:
+        client = s3_client(place.path.partition("/")[0])
+        try:
+            return act(client.lanes[0])
+        except OSError as error:
+            fault, pause_s = fault_of(error), next(pauses)
+            if fault is Fault.REFUSED and not is_renewed and renew(client):
+                is_renewed = True
+            elif fault is Fault.PASSING and time.monotonic() + pause_s < give_up_s:
+                time.sleep(pause_s)
+            else:
+                raise

@@ -15,7 +15,6 @@ from rlq_ray.storage.s3 import S3Client
 class Handle:
     """An opened object; several threads may read from `file` by `read_at`."""
 
-    client: S3Client
     file: NativeFile
     size: int
 
@@ -25,28 +24,28 @@ class Handles:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._held: OrderedDict[tuple[str, S3Client], Handle] = OrderedDict()
+        self._held: OrderedDict[tuple[str, S3Client, int], Handle] = OrderedDict()
         self._lock = threading.Lock()  # never held during a request
 
-    def open(self, path: str, client: S3Client) -> Handle:
-        """Return the handle of `bucket/key`, opened if need be.
+    def open(self, path: str, client: S3Client, lane: int) -> Handle:
+        """Return the handle of `bucket/key` on a lane of a client, opened if need be.
 
         Raises:
             OSError: missing, or the store does not answer.
         """
         with self._lock:
-            if handle := self._held.get((path, client)):
-                self._held.move_to_end((path, client))
+            if handle := self._held.get((path, client, lane)):
+                self._held.move_to_end((path, client, lane))
                 return handle
-        file = client.filesystem.open_input_file(path)
-        handle = Handle(client, file, file.size())
+        file = client.lanes[lane].open_input_file(path)
+        handle = Handle(file, file.size())
         with self._lock:
-            self._held[path, client] = handle
+            self._held[path, client, lane] = handle
             if len(self._held) > self._most:
                 self._held.popitem(last=False)
         return handle
 
-    def drop(self, path: str, client: S3Client) -> None:
+    def drop(self, path: str, client: S3Client, lane: int) -> None:
         """Forget a handle, so that the next use asks the store what has become of the object."""
         with self._lock:
-            self._held.pop((path, client), None)
+            self._held.pop((path, client, lane), None)

@@ -38,7 +38,7 @@ class Location:
         Raises:
             StorageError: no credentials for S3.
         """
-        return pafs.LocalFileSystem() if self.is_local else s3_client(self.path.partition("/")[0]).filesystem
+        return pafs.LocalFileSystem() if self.is_local else s3_client(self.path.partition("/")[0]).lanes[0]
 
     def __truediv__(self, name: str) -> Location:
         return Location(f"{self.uri.rstrip('/')}/{name}")

@@ -18,10 +18,10 @@ from rlq_ray.storage.attempts import AttemptThreads
 from rlq_ray.storage.faults import Fault, fault_of, pauses_s, reason_of
 from rlq_ray.storage.handles import Handle, Handles
 from rlq_ray.storage.places import Location
-from rlq_ray.storage.s3 import S3Client, S3Limits, renew, s3_client
+from rlq_ray.storage.s3 import S3Client, S3Limits, renew, s3_client, wait_for_builders
 
 LANES = 2
-"""Sets of connections: a hedge must not wait for a connection that stalled requests hold."""
+"""Requests take turns: a hedge and a retry use other connections than the request that is silent."""
 CONNECT_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
@@ -42,23 +42,15 @@ class Patience:
 PATIENT = Patience()
 
 
-@dataclass(frozen=True)
-class _Answer(Generic[T]):
-    client: S3Client
-    outcome: T | BaseException
-
-    @property
-    def has_passing_fault(self) -> bool:
-        """Whether another request may still do better."""
-        return isinstance(self.outcome, OSError) and fault_of(self.outcome) is Fault.PASSING
-
-
 class Pursuit(Generic[T]):
-    """Do `act` with an opened object until it succeeds; `requests`, `retries` and `hedges` say what that took."""
+    """Do `act` with an opened object until it succeeds; `requests`, `retries` and `hedges` say what that took.
 
-    def __init__(self, place: Location, act: Callable[[Handle], T], patience: Patience) -> None:
-        self._place, self._act, self._patience = place, act, patience
-        self._deadline_s = time.monotonic() + patience.deadline_s
+    A hedge is sent after `hedge_s`, which may be longer than the reader's patience asks for.
+    """
+
+    def __init__(self, place: Location, act: Callable[[Handle], T], patience: Patience, hedge_s: float) -> None:
+        self._place, self._act, self._patience, self._hedge_s = place, act, patience, hedge_s
+        self._limits = S3Limits(min(patience.attempt_s, CONNECT_TIMEOUT_S), patience.attempt_s, 1, LANES)
         self.requests = self.retries = self.hedges = 0
 
     def run(self, threads: AttemptThreads, handles: Handles) -> T:
@@ -70,68 +62,68 @@ class Pursuit(Generic[T]):
         """
         is_renewed = False
         pauses = pauses_s()
+        client = self._client()
+        deadline_s = time.monotonic() + self._patience.deadline_s
         while True:
-            answer = self._attempt(threads, handles)
-            error = answer.outcome
-            if not isinstance(error, BaseException):
-                return error
-            if not isinstance(error, OSError):
-                raise error
-            fault = fault_of(error)
+            found = self._attempt(client, deadline_s, threads, handles)
+            if not isinstance(found, BaseException):
+                return found
+            if not isinstance(found, OSError):
+                raise found
+            fault = fault_of(found)
             if fault is Fault.ABSENT:
-                raise NotFoundError(f"{self._place} does not exist: check the address") from error
+                raise NotFoundError(f"{self._place} does not exist: check the address") from found
             if fault is Fault.PASSING:
-                self._pause(next(pauses), error)
-            elif is_renewed or not renew(answer.client):
-                raise StorageError(
-                    f"cannot read {self._place}: {reason_of(error)}; check the address and the credentials"
-                ) from error
+                self._pause(next(pauses), deadline_s, found)
+            elif is_renewed or not renew(client):
+                reason = reason_of(found)
+                raise StorageError(f"cannot read {self._place}: {reason}; check address and credentials") from found
             else:
                 is_renewed = True
+            client = self._client()
             self.retries += 1
 
-    def _attempt(self, threads: AttemptThreads, handles: Handles) -> _Answer[T]:
-        """Ask once, and once more beside it if there is no answer for a while; return the first answer of use."""
-        answers: queue.SimpleQueue[_Answer[T]] = queue.SimpleQueue()
-        began_s = time.monotonic()
-        give_up_s = min(began_s + self._patience.attempt_s, self._deadline_s)
-        hedge_s = min(began_s + self._patience.hedge_s, give_up_s)
-        client = self._send(threads, handles, answers)
-        answer = _wait(answers, hedge_s)
-        if answer is None and hedge_s < give_up_s:
-            self._send(threads, handles, answers)
-            self.hedges += 1
-            answer = _wait(answers, give_up_s)
-            if answer and answer.has_passing_fault:
-                answer = _wait(answers, give_up_s) or answer
-        waited_s = time.monotonic() - began_s
-        return answer or _Answer(client, TimeoutError(f"no answer within {waited_s:.3g} s"))
+    def _client(self) -> S3Client:
+        return s3_client(self._place.path.partition("/")[0], self._limits)
 
-    def _send(self, threads: AttemptThreads, handles: Handles, answers: queue.SimpleQueue[_Answer[T]]) -> S3Client:
-        limits = S3Limits(
-            connect_s=min(self._patience.attempt_s, CONNECT_TIMEOUT_S),
-            silence_s=self._patience.attempt_s,
-            max_attempts=1,
-            lane=self.requests % LANES,
-        )
-        path = self._place.path
-        client = s3_client(path.partition("/")[0], limits)
-        act = self._act
+    def _attempt(
+        self, client: S3Client, deadline_s: float, threads: AttemptThreads, handles: Handles
+    ) -> T | BaseException:
+        """Ask once, and once more beside it if there is no answer for a while; return the first answer of use."""
+        answers: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
+        self._send(client, answers, threads, handles)
+        began_s = time.monotonic()
+        give_up_s = min(began_s + self._patience.attempt_s, deadline_s)
+        hedge_s = min(began_s + self._hedge_s, give_up_s)
+        found = _wait(answers, hedge_s)
+        if found is None and hedge_s < give_up_s:
+            self._send(client, answers, threads, handles)
+            self.hedges += 1
+            found = _wait(answers, give_up_s)
+            if isinstance(found, OSError) and fault_of(found) is Fault.PASSING:
+                other = _wait(answers, give_up_s)
+                found = found if other is None else other
+        return TimeoutError(f"no answer within {give_up_s - began_s:.3g} s") if found is None else found
+
+    def _send(
+        self, client: S3Client, answers: queue.SimpleQueue[T | BaseException], threads: AttemptThreads, handles: Handles
+    ) -> None:
+        path, act, lane = self._place.path, self._act, self.requests % LANES
 
         def answer() -> None:
             try:
-                outcome: T | BaseException = act(handles.open(path, client))
+                found: T | BaseException = act(handles.open(path, client, lane))
             except BaseException as error:  # whatever it is, the waiting thread deals with it
-                outcome = error
-                handles.drop(path, client)
-            answers.put(_Answer(client, outcome))
+                found = error
+                handles.drop(path, client, lane)
+            answers.put(found)
 
+        wait_for_builders()
         threads.start(answer)
         self.requests += 1
-        return client
 
-    def _pause(self, pause_s: float, cause: OSError) -> None:
-        if time.monotonic() + pause_s >= self._deadline_s:
+    def _pause(self, pause_s: float, deadline_s: float, cause: OSError) -> None:
+        if time.monotonic() + pause_s >= deadline_s:
             bucket, _, key = self._place.path.partition("/")
             raise StorageError(
                 f"cannot read '{key}' of the bucket '{bucket}': {reason_of(cause)} "
@@ -140,7 +132,7 @@ class Pursuit(Generic[T]):
         time.sleep(pause_s)
 
 
-def _wait(answers: queue.SimpleQueue[_Answer[T]], until_s: float) -> _Answer[T] | None:
+def _wait(answers: queue.SimpleQueue[T | BaseException], until_s: float) -> T | BaseException | None:
     try:
         return answers.get(timeout=max(0.0, until_s - time.monotonic()))
     except queue.Empty:

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,7 +88,7 @@ class RangeReader:
     def _pursue(self, place: Location, act: Callable[[Handle], T]) -> T:
         began_s = time.monotonic()
         hedge_s = max(self._patience.hedge_s, SLOW * self._usual_s)
-        pursuit = Pursuit(place, act, replace(self._patience, hedge_s=hedge_s))
+        pursuit = Pursuit(place, act, self._patience, hedge_s)
         try:
             found = pursuit.run(self._threads, self._handles)
         finally:

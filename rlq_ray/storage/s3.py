@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ from rlq_ray.errors import StorageError
 log = logging.getLogger(__name__)
 
 FALLBACK_REGION = "us-east-1"
+REFRESH_PAUSE_S = 5.0
+"""Time until those who issue keys are asked again after they failed to."""
 VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -50,8 +53,8 @@ class S3Limits(NamedTuple):
     """An answer that brings less than a byte per second for so long is given up; in whole seconds, at least 1."""
     max_attempts: int = 3
     """Requests before pyarrow gives up."""
-    lane: int = 0
-    """Clients of different lanes share no connections."""
+    lanes: int = 1
+    """File systems that share no connections."""
 
 
 COMMAND = S3Limits()
@@ -60,9 +63,9 @@ COMMAND = S3Limits()
 
 @dataclass(frozen=True, eq=False)
 class S3Client:
-    """A file system and the keys that it signs with; each is equal to itself alone."""
+    """File systems, one per lane, and the keys that they sign with; a client is equal to itself alone."""
 
-    filesystem: pafs.S3FileSystem
+    lanes: tuple[pafs.S3FileSystem, ...]
     keys: tuple[str | None, ...]
 
 
@@ -76,12 +79,15 @@ class _Account:
     region: str | None
     ca_bundle: str | None
     latest_keys: tuple[str | None, ...] | None = None
+    next_refresh_s: float = 0.0
     regions: dict[str, str] = field(default_factory=dict)
     clients: dict[tuple[object, ...], S3Client] = field(default_factory=dict)
 
 
 _account: _Account | None = None
 _lock = threading.RLock()
+_is_quiet = threading.Event()
+_is_quiet.set()
 
 
 def s3_client(bucket: str, limits: S3Limits = COMMAND) -> S3Client:
@@ -109,6 +115,15 @@ def renew(refused: S3Client) -> bool:
         return _keys_of(_current_account()) != refused.keys
 
 
+def wait_for_builders() -> None:
+    """Hold back a request while a client is built: pyarrow builds one only once no request at all is under way.
+
+    Else one who builds could wait for ever beside threads that read all the time, and a hedge for what it overtakes.
+    """
+    if not _is_quiet.is_set():
+        _is_quiet.wait()
+
+
 def _environment() -> tuple[str | None, ...]:
     return tuple(map(os.environ.get, VARIABLES))
 
@@ -127,7 +142,6 @@ def _current_account() -> _Account:
 def _resolve_account(environment: tuple[str | None, ...]) -> _Account:
     import boto3  # here, because it takes half a second and only S3 needs it
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
     from botocore.session import Session
 
     try:
@@ -140,7 +154,7 @@ def _resolve_account(environment: tuple[str | None, ...]) -> _Account:
             for config in (Config(), Config(ignore_configured_endpoint_urls=True))
         )
         ca_bundle = core.get_config_variable("ca_bundle")
-    except (BotoCoreError, ValueError) as error:
+    except _failures() as error:
         raise StorageError(f"no way to S3 ({error}): check AWS_PROFILE and the endpoint, or log in again") from error
     if credentials is None:
         raise StorageError("no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
@@ -152,41 +166,60 @@ def _resolve_account(environment: tuple[str | None, ...]) -> _Account:
 
 def _keys_of(account: _Account) -> tuple[str | None, ...]:
     """Return the keys of now; the latest, while those who hand out temporary ones are away."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
+    if account.latest_keys and time.monotonic() < account.next_refresh_s:
+        return account.latest_keys
     try:
         frozen = account.credentials.get_frozen_credentials()
         account.latest_keys = (frozen.access_key, frozen.secret_key, frozen.token)
-    except (BotoCoreError, ClientError, RuntimeError) as error:
+    except _failures() as error:
         if account.latest_keys is None:
             raise StorageError(f"no S3 credentials ({error}): check AWS_PROFILE, or log in again") from error
+        account.next_refresh_s = time.monotonic() + REFRESH_PAUSE_S
         log.warning("cannot refresh the S3 credentials (%s): going on with the latest", error)
     return account.latest_keys
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what boto3 raises where files, programs and services that issue keys are missing or answer nonsense."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return BotoCoreError, ClientError, OSError, RuntimeError, ValueError
+
+
 def _make_client(account: _Account, keys: tuple[str | None, ...], bucket: str, limits: S3Limits) -> S3Client:
-    access_key, secret_key, token = keys
     with _lock:
-        region = account.regions.setdefault(bucket, account.regions.get(bucket) or _region_of(account, bucket))
+        region = account.regions.get(bucket) or _region_of(account, bucket)
+        account.regions[bucket] = region
         if made := account.clients.get((keys, region, limits)):
             return made
-        parts = urlsplit(account.endpoint) if account.endpoint else None
-        filesystem = pafs.S3FileSystem(
-            access_key=access_key,
-            secret_key=secret_key,
-            session_token=token,
-            region=region,
-            endpoint_override=parts.netloc if parts else None,
-            scheme=parts.scheme if parts else "https",
-            connect_timeout=limits.connect_s,
-            request_timeout=limits.silence_s,
-            retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=limits.max_attempts),
-            tls_ca_file_path=account.ca_bundle,
-        )
-        client = S3Client(filesystem, keys)
+        _is_quiet.clear()
+        try:
+            lanes = tuple(_open_filesystem(account, keys, region, limits) for _ in range(limits.lanes))
+        finally:
+            _is_quiet.set()
+        client = S3Client(lanes, keys)
         kept = {key: value for key, value in account.clients.items() if value.keys == keys}
         account.clients = {**kept, (keys, region, limits): client}
         return client
+
+
+def _open_filesystem(
+    account: _Account, keys: tuple[str | None, ...], region: str, limits: S3Limits
+) -> pafs.S3FileSystem:
+    access_key, secret_key, token = keys
+    parts = urlsplit(account.endpoint) if account.endpoint else None
+    return pafs.S3FileSystem(
+        access_key=access_key,
+        secret_key=secret_key,
+        session_token=token,
+        region=region,
+        endpoint_override=parts.netloc if parts else None,
+        scheme=parts.scheme if parts else "https",
+        connect_timeout=limits.connect_s,
+        request_timeout=limits.silence_s,
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=limits.max_attempts),
+        tls_ca_file_path=account.ca_bundle,
+    )
 
 
 def _region_of(account: _Account, bucket: str) -> str:
