@@ -12,7 +12,9 @@ from rich.text import Text
 
 from rlq_ray.data.check import Bin, Finding, Note, Report, Spread
 
-SHOWN_EXAMPLES = 8
+SHOWN_EXAMPLES = 10
+SHORT_EXAMPLE = 24
+"""Characters up to which examples stand side by side."""
 BAR_WIDTH = 20
 
 
@@ -23,11 +25,12 @@ def report_view(report: Report) -> RenderableType:
 
 def _blocks(report: Report) -> Iterator[RenderableType]:
     version = f", content {report.content_hash[:12]}" if report.content_hash else ", raw folder"
-    yield Text.from_markup(f"[bold]{escape(report.name)}[/bold] · layout {report.layout}{version}")
+    yield Text.from_markup(f"[bold]{escape(report.name)}[/bold] · layout {report.layout}{version}\n")
     yield _splits(report)
     yield _parts(report)
     if report.images.heights:
         yield _sizes(report)
+    yield Text()
     yield _facts(report)
     if report.notes:
         yield Text(f"\n{_count(len(report.notes), 'note')}", style="bold")
@@ -122,10 +125,10 @@ def _facts(report: Report) -> Table:
 
 def _poses(poses: dict[str, int]) -> str:
     clusters = [count for cluster, count in poses.items() if cluster != "0"]
-    without = f"{poses.get('0', 0):,} images without"
     if not clusters:
-        return without
-    return f"{len(clusters)} clusters of {min(clusters):,} to {max(clusters):,} images, {without}"
+        return "no clusters"
+    spread = f"{len(clusters)} clusters of {min(clusters):,} to {max(clusters):,} images"
+    return f"{spread}, {poses.get('0', 0):,} images without"
 
 
 def _remarks(remarks: Sequence[Finding] | Sequence[Note], mark: str, style: str) -> Table:
@@ -134,13 +137,17 @@ def _remarks(remarks: Sequence[Finding] | Sequence[Note], mark: str, style: str)
     table.add_column(overflow="fold")
     for remark in remarks:
         table.add_row(mark, Text(remark.message))
-        shown = remark.examples[:SHOWN_EXAMPLES]
-        for example in shown:
-            table.add_row("", Text(f"  {example}", style="dim"))
-        if remark.examples and remark.count > len(shown) and remark.code != "published-size":
-            more = remark.count - len(shown)
-            table.add_row("", Text(f"  … and {more:,} more", style="dim"))
+        for line in _example_lines(remark):
+            table.add_row("", Text(f"  {line}", style="dim"))
     return table
+
+
+def _example_lines(remark: Finding | Note) -> list[str]:
+    shown, more = list(remark.examples[:SHOWN_EXAMPLES]), remark.count - SHOWN_EXAMPLES
+    if len(remark.examples) > SHOWN_EXAMPLES:
+        shown.append(f"… and {more:,} more; --json names {len(remark.examples)}")
+    is_short = all(len(example) <= SHORT_EXAMPLE for example in remark.examples)
+    return [", ".join(shown)] if shown and is_short else shown
 
 
 def _spread(spread: Spread) -> str:

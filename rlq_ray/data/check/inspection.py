@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
 
 from rlq_ray.data.attributes import MaskFiles
 from rlq_ray.data.check.hashing import WINDOWS, WORDS, perceptual_hash
@@ -213,8 +214,10 @@ def _fault_of_mask(encoded: bytes, height: int, width: int) -> str | None:
 
 
 def _reason(error: DataError) -> str:
-    lines = str(error.__cause__ or error).splitlines()
-    return lines[0] if lines else "unreadable"
+    cause = error.__cause__
+    if isinstance(cause, UnidentifiedImageError):  # whose text is the address of a buffer
+        return "no image file"
+    return (str(cause or error).splitlines() or ["unreadable"])[0]
 
 
 def join(pieces: Sequence[Inspected]) -> Inspected:

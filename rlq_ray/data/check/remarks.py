@@ -94,7 +94,7 @@ def near_copies(catalogue: Catalogue, near: Mapping[tuple[str, str], Copies]) ->
         count, bits = len(copies.row), 64 * WORDS
         if count:
             message = (
-                f"{count:,} of {part} {'looks' if count == 1 else 'look'} like an image of {other} (at most "
+                f"{count:,} {part} {'image looks' if count == 1 else 'images look'} like one of {other} (at most "
                 f"{NEAR_BITS} of {bits} bits of the hashes differ): look at them, and remove copies"
             )
             examples = first_of(
@@ -145,13 +145,15 @@ def rarities(catalogue: Catalogue, inspected: Inspected) -> Remarks:
     """Note images that show nothing, and people who never change."""
     plain = np.flatnonzero((inspected.height > 0) & ~inspected.comparable)
     if len(plain):
-        message = f"{_many(len(plain), 'image')} nearly of one colour; they were not compared with others"
+        message = f"{_many(len(plain), 'image')} nearly of one colour, and not compared with others"
         examples = first_of(catalogue.source[row] for row in plain.tolist())
         yield Note(code="one-colour", message=message, count=len(plain), examples=examples)
     train = part_reports(catalogue).get("train")
     if train and train.single_outfit_identities:
         count = train.single_outfit_identities
-        message = f"{count:,} of {train.identities:,} training identities wear a single outfit"
+        message = (
+            f"{count:,} of {train.identities:,} training identities {'wears' if count == 1 else 'wear'} a single outfit"
+        )
         yield Note(code="single-outfit", message=message, count=count)
 
 

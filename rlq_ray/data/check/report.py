@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rlq_ray.data.manifest import SplitCounts
 
-MAX_EXAMPLES = 20
+MAX_EXAMPLES = 100
 
 FindingCode = Literal[
     "published-size",
@@ -44,7 +44,7 @@ class _Part(BaseModel):
 
 
 class Finding(_Part):
-    """Something wrong: one line, how many it concerns, and at most 20 of them by name."""
+    """Something wrong: one line, how many it concerns, and at most 100 of them by name."""
 
     code: FindingCode
     message: str

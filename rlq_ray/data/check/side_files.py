@@ -58,7 +58,9 @@ def joined_at_ingest(rates: JoinRates) -> Joined:
     known = {name: rate for name, rate in rates.model_dump().items() if rate is not None}
     return Joined(
         reports={name: SideFileReport(training=rate, all=None) for name, rate in known.items()},
-        findings=tuple(_too_low(name, rate, "as ingested", ()) for name, rate in known.items() if rate < MIN_JOIN_RATE),
+        findings=tuple(
+            _too_low(name, rate, "what was ingested", ()) for name, rate in known.items() if rate < MIN_JOIN_RATE
+        ),
     )
 
 
@@ -88,20 +90,19 @@ class _Joiner:
         self.reports[name] = SideFileReport(training=rate, all=sum(found) / len(found))
         if rate < MIN_JOIN_RATE:
             has_train = any(image.split == "train" for image in self._images)
-            lacking = [
-                image
+            lacking = dict.fromkeys(
+                image.identity if name == "gender" else image.source
                 for image, ok in zip(self._images, found, strict=True)
                 if not ok and (image.split == "train" or not has_train)
-            ]
-            names = (image.identity if name == "gender" else image.source for image in lacking)
-            self.findings.append(_too_low(name, rate, str(file), first_of(dict.fromkeys(names)), len(lacking)))
+            )
+            self.findings.append(_too_low(name, rate, str(file), first_of(lacking), len(lacking)))
         return values
 
 
 def _too_low(name: str, rate: float, where: str, examples: tuple[str, ...], count: int = 1) -> Finding:
     return Finding(
         code="join-rate",
-        message=f"{name} ({where}) covers {rate:.1%} of the training images, less than {MIN_JOIN_RATE:.0%}: "
+        message=f"{name}: {where} covers {rate:.1%} of the training images, less than {MIN_JOIN_RATE:.0%}: "
         "complete it, or accept the gaps with `rlq data ingest --partial`",
         count=count,
         examples=examples,
