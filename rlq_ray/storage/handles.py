@@ -15,6 +15,7 @@ from rlq_ray.storage.s3 import S3Client
 class Handle:
     """An opened object; several threads may read from `file` by `read_at`."""
 
+    client: S3Client
     file: NativeFile
     size: int
 
@@ -24,7 +25,7 @@ class Handles:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._held: OrderedDict[tuple[str, S3Client, int], Handle] = OrderedDict()
+        self._held: OrderedDict[tuple[str, int], Handle] = OrderedDict()
         self._lock = threading.Lock()  # never held during a request
 
     def open(self, path: str, client: S3Client, lane: int) -> Handle:
@@ -34,18 +35,19 @@ class Handles:
             OSError: missing, or the store does not answer.
         """
         with self._lock:
-            if handle := self._held.get((path, client, lane)):
-                self._held.move_to_end((path, client, lane))
+            handle = self._held.get((path, lane))
+            if handle and handle.client is client:  # another signs with keys that may be refused by now
+                self._held.move_to_end((path, lane))
                 return handle
         file = client.lanes[lane].open_input_file(path)
-        handle = Handle(file, file.size())
+        handle = Handle(client, file, file.size())
         with self._lock:
-            self._held[path, client, lane] = handle
+            self._held[path, lane] = handle
             if len(self._held) > self._most:
                 self._held.popitem(last=False)
         return handle
 
-    def drop(self, path: str, client: S3Client, lane: int) -> None:
+    def drop(self, path: str, lane: int) -> None:
         """Forget a handle, so that the next use asks the store what has become of the object."""
         with self._lock:
-            self._held.pop((path, client, lane), None)
+            self._held.pop((path, lane), None)

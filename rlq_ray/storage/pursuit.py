@@ -115,7 +115,7 @@ class Pursuit(Generic[T]):
                 found: T | BaseException = act(handles.open(path, client, lane))
             except BaseException as error:  # whatever it is, the waiting thread deals with it
                 found = error
-                handles.drop(path, client, lane)
+                handles.drop(path, lane)
             answers.put(found)
 
         wait_for_builders()

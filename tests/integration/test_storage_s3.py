@@ -8,7 +8,7 @@ import pytest
 
 from rlq_ray import storage
 from rlq_ray.errors import StorageError
-from rlq_ray.storage import locate
+from rlq_ray.storage import files, locate
 
 
 @pytest.fixture
@@ -95,6 +95,7 @@ def test_wrong_credentials_are_refused_in_one_line(place, monkeypatch, name, use
     ids=["read", "write"],
 )
 def test_an_endpoint_that_is_down_is_told_in_bounded_time(s3_store, place, monkeypatch, use):
+    monkeypatch.setattr(files, "HICCUP_S", 1.0)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     began_s = time.monotonic()
     with pytest.raises(StorageError) as caught:

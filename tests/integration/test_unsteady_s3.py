@@ -1,4 +1,4 @@
-"""Ranges of objects, read through a line to a real S3 server that is stalled, cut and taken away."""
+"""Reads through a line to a real S3 server that is slow, stalled, cut and taken away."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 
 from cluster.object_store import start_object_store
 from rlq_ray.errors import NotFoundError, StorageError
-from rlq_ray.storage import Patience, RangeReader, attempts, locate, write_bytes
+from rlq_ray.storage import Patience, RangeReader, attempts, locate, read_bytes, write_bytes
+from rlq_ray.storage.s3 import S3Limits, s3_client
 
 CONTENT = os.urandom(3 * 2**20)
 CALM = Patience(deadline_s=30, attempt_s=10, hedge_s=10)
@@ -30,6 +31,7 @@ class Line:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._stalled: set[socket.socket] = set()
         self.cuts_left, self.cut_after_bytes = 0, 0
+        self.delay_s = 0.0
         self._door = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._door.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -63,16 +65,18 @@ class Line:
                 server = socket.create_connection(self._server)
                 self._pairs.append((client, server))
                 for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pump, args=(source, sink, client), daemon=True).start()
+                    threading.Thread(target=self._pump, args=(source, sink, client, server), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, client: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, client: socket.socket, server: socket.socket) -> None:
         answered_bytes = 0
         with contextlib.suppress(OSError):
             while part := source.recv(2**16):
                 self._flows.wait()
                 while client in self._stalled:
                     time.sleep(0.01)
-                if sink is client and self.cuts_left:
+                if sink is server:
+                    time.sleep(self.delay_s)
+                elif self.cuts_left:
                     answered_bytes += len(part)
                     if answered_bytes > self.cut_after_bytes:
                         self.cuts_left -= 1
@@ -185,6 +189,48 @@ def test_an_answer_that_is_cut_in_the_middle_is_asked_for_again(place, line):
     assert reader.read(place, 11, 2**20) == CONTENT[11 : 11 + 2**20]
     assert reader.counts().retries == 2
     assert line.cuts_left == 0
+
+
+def test_a_slow_line_is_not_loaded_with_hedges(place, line):
+    reader = RangeReader(Patience(deadline_s=30, attempt_s=10, hedge_s=0.03))
+    reader.size(place)
+    line.delay_s = 0.06
+    for _ in range(12):
+        reader.read(place, 0, 9)
+    hedges = reader.counts().hedges
+    for _ in range(6):
+        reader.read(place, 0, 9)
+    assert reader.counts().hedges == hedges > 0
+
+
+def test_a_whole_file_survives_a_hiccup(place, line):
+    line.cut_answers(5, after_bytes=100)  # more than pyarrow tries by itself
+    assert read_bytes(place) == CONTENT
+    line.cut_answers(5, after_bytes=100)
+    write_bytes(place, b"new")
+    assert (read_bytes(place), line.cuts_left) == (b"new", 0)
+
+
+def test_a_client_is_built_beside_threads_that_read_all_the_time(place):
+    reader, is_built = RangeReader(CALM), threading.Event()
+
+    def read_on(start: int) -> int:
+        count = 0
+        while not is_built.is_set():
+            count += reader.read(place, start, 500_000) == CONTENT[start : start + 500_000]
+        return count
+
+    def build() -> None:
+        for seconds in range(3):
+            s3_client("rlq", S3Limits(connect_s=100.0 + seconds))
+
+    with ThreadPoolExecutor(9) as pool:
+        counts = [pool.submit(read_on, start) for start in range(8)]
+        try:
+            pool.submit(build).result(timeout=20)
+        finally:
+            is_built.set()
+    assert all(count.result() for count in counts)
 
 
 def test_after_the_deadline_the_error_says_what_was_tried(place, line):
