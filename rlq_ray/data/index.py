@@ -5,7 +5,7 @@ About 100 bytes an image, so that millions fit beside a training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -70,9 +70,9 @@ class Texts:
     def __iter__(self) -> Iterator[str]:
         return (str(text) for text in self.tolist())
 
-    def tolist(self) -> list[str]:
-        """List the text of every row."""
-        return list(self.texts.to_pylist())
+    def tolist(self, rows: Sequence[int] | NDArray[np.int64] | None = None) -> list[str]:
+        """List the texts of some rows, or of all."""
+        return list((self.texts if rows is None else self.texts.take(pa.array(rows))).to_pylist())
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Index:
     `gender` is 1 male, 0 female, −1 unknown; `pose` a cluster from 1, or 0 for no pose; `height` and `width` are the
     stored image's pixels. `group` numbers the row groups over all shards, ascending; group g has the rows from
     `first_row[g]` to `first_row[g + 1]`, in shard `shard_of_group[g]` of the manifest's list. `files` has the ranges
-    of the images and of the masks, if there are any; `crc32` is of the image.
+    of the images and of the masks, if there are any; `crc32_of_group` is of a row group's images as they lie there.
     """
 
     identity: Names
@@ -107,7 +107,7 @@ class Index:
     first_row: NDArray[np.int64]
     shard_of_group: NDArray[np.int32]
     files: dict[str, FileRanges]
-    crc32: NDArray[np.uint32]
+    crc32_of_group: NDArray[np.uint32]
 
     def __len__(self) -> int:
         return len(self.camera)
@@ -157,7 +157,7 @@ def index_from_table(table: pa.Table) -> Index:
         first_row=np.append(first_row, len(shard)).astype(np.int64),
         shard_of_group=shard[first_row],
         files=files,
-        crc32=_numbers(table, "image_crc32"),
+        crc32_of_group=_numbers(table, "images_crc32")[first_row],
     )
 
 

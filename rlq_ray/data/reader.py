@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +29,7 @@ from rlq_ray.storage import Location, RangeReader, ReadCounts, locate, read_byte
 DEFAULT_CACHE_MB = 512
 
 
-@dataclass(frozen=True)
-class EncodedImage:
+class EncodedImage(NamedTuple):
     """The files of one row: JPEG or PNG, and PNG masks if they were asked for and exist."""
 
     source: str
@@ -86,24 +85,15 @@ class DataSet:
             DataError: a shard is damaged, changed or gone.
             StorageError: the store cannot be read.
         """
-        return [self.read_row(int(row), masks=masks) for row in rows]
+        row_N = np.asarray(rows if isinstance(rows, Sequence | np.ndarray) else list(rows), dtype=np.int64)
+        groups = self.index.group[row_N].tolist()
+        contents = {group: self._groups.get(GroupKey(group, masks)) for group in set(groups)}
+        columns = [self._cut(contents, groups, row_N, column) for column in ("image", *(MASK_COLUMNS if masks else ()))]
+        return list(map(EncodedImage, self.index.source.tolist(row_N), *columns))
 
     def read_row(self, row: int, *, masks: bool = False) -> EncodedImage:
-        """Read the image of one row.
-
-        Raises:
-            DataError: its shard is damaged, changed or gone.
-            StorageError: the store cannot be read.
-        """
-        group = int(self.index.group[row])
-        content = self._groups.get(GroupKey(group, masks))
-        start = int(self._start_of_group[group])
-        image = self._file(content, start, "image", row)
-        assert image is not None
-        wanted = MASK_COLUMNS if masks else ()
-        return EncodedImage(
-            self.index.source[row], image, **{column: self._file(content, start, column, row) for column in wanted}
-        )
+        """Read the image of one row; `read_rows` says what it raises."""
+        return self.read_rows([row], masks=masks)[0]
 
     def request(self, key: GroupKey, pool: Executor) -> None:
         """Have a row group read by a thread of the pool, so that it is there when its rows are read."""
@@ -145,12 +135,19 @@ class DataSet:
         if hashlib.sha256(self._read(shard, 0, entry.size_bytes)).hexdigest() != entry.sha256:
             raise DataError(f"{self._place(shard)} was changed: ingest the data set again")
 
-    def _file(self, content: bytes, start: int, column: str, row: int) -> bytes | None:
+    def _cut(
+        self, contents: Mapping[int, bytes], groups: Sequence[int], row_N: NDArray[np.int64], column: str
+    ) -> list[bytes | None]:
+        """Cut the files of some rows out of their row groups."""
         ranges = self.index.files.get(column)
-        if ranges is None or not ranges.size[row]:
-            return None
-        begin = int(ranges.offset[row]) - start
-        return content[begin : begin + int(ranges.size[row])]
+        if ranges is None:
+            return [None] * len(row_N)
+        begins = (ranges.offset[row_N] - self._start_of_group[groups]).tolist()
+        sizes = ranges.size[row_N].tolist()
+        return [
+            contents[group][begin : begin + size] if size else None
+            for group, begin, size in zip(groups, begins, sizes, strict=True)
+        ]
 
     def _span(self, key: GroupKey) -> tuple[int, int]:
         """Find the bytes from the first image of a row group to the last, or to its last mask."""
@@ -172,31 +169,25 @@ class DataSet:
         return self._disk.get(
             f"{name}-masks" if key.masks else name,
             lambda: self._fetch_from_store(shard, key),
-            lambda content: self._damaged_row(content, key) is None,
+            lambda content: self._is_sound(content, key),
         )
 
     def _fetch_from_store(self, shard: int, key: GroupKey) -> bytes:
         start, end = self._span(key)
         content = self._read(shard, start, end - start)
-        damaged = self._damaged_row(content, key)
-        if damaged is not None:
+        if not self._is_sound(content, key):
             raise DataError(
-                f"{self._place(shard)} is damaged (checksum of {self.index.source[damaged]}): ingest the data set again"
+                f"{self._place(shard)} is damaged (checksum of row group {self.index.row_group(key.group)}): "
+                "ingest the data set again"
             )
         return content
 
-    def _damaged_row(self, content: bytes, key: GroupKey) -> int | None:
-        """Find a row whose image is not what was ingested. Masks are PNG files, which carry checksums themselves."""
+    def _is_sound(self, content: bytes, key: GroupKey) -> bool:
+        """Tell whether images are as they were ingested. Masks are PNG files, which carry checksums themselves."""
         start, end = self._span(key)
-        first, last = self.index.first_row[key.group : key.group + 2].tolist()
-        if len(content) != end - start:
-            return first
-        view, images = memoryview(content), self.index.files["image"]
-        for row in range(first, last):
-            begin = int(images.offset[row]) - start
-            if zlib.crc32(view[begin : begin + int(images.size[row])]) != self.index.crc32[row]:
-                return row
-        return None
+        images_end = self._span(GroupKey(key.group, masks=False))[1]
+        checksum = zlib.crc32(memoryview(content)[: images_end - start])
+        return len(content) == end - start and checksum == self.index.crc32_of_group[key.group]
 
     def _read(self, shard: int, start: int, size: int) -> bytes:
         """Read a range of a shard, which must be as long as the manifest says."""

@@ -52,10 +52,12 @@ RANGES_SCHEMA = pa.schema(
             for column in FILE_COLUMNS
             for what, kind in (("offset", pa.int64()), ("size", pa.int32()))
         ),
-        pa.field("image_crc32", pa.uint32(), nullable=False),
+        pa.field("images_crc32", pa.uint32(), nullable=False),
     ]
 )
-"""Where a row's files lie within its shard, in bytes; size 0 if there is no such file."""
+"""Where a row's files lie within its shard, in bytes; size 0 if there is no such file.
+
+`images_crc32` is of the shard's bytes from the first image of the row's row group to the end of the last."""
 
 
 @dataclass(frozen=True)

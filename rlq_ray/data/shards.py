@@ -167,8 +167,8 @@ def _ranges(content: mmap.mmap, table: pa.Table, metadata: pq.RowGroupMetaData, 
             found[f"{column}_offset"].append(position)
             found[f"{column}_size"].append(len(value) if value else 0)
             position += len(value) if value else 0
-            if column == "image":
-                found["image_crc32"].append(zlib.crc32(value))
+    images = content[found["image_offset"][0] : found["image_offset"][-1] + found["image_size"][-1]]
+    found["images_crc32"] = [zlib.crc32(images)] * table.num_rows
     found["row_group"] = [group] * table.num_rows
     return pa.table(found, schema=RANGES_SCHEMA)
 
