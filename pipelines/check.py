@@ -17,6 +17,7 @@ from rlq_ray.data.check import (
     Copies,
     FilesJob,
     Inspected,
+    Joined,
     Report,
     ShardJob,
     Subject,
@@ -28,10 +29,10 @@ from rlq_ray.data.check import (
     inspect,
     join,
     join_side_files,
-    joined_at_ingest,
     search,
     searches,
     source_images,
+    with_rates_at_ingest,
 )
 from rlq_ray.data.layouts import read_layout
 from rlq_ray.data.manifest import MANIFEST_NAME
@@ -94,14 +95,14 @@ def _plan_data_set(location: Location, published: str, side: SideFiles) -> Prefl
     dataset = DataSet.open(location)
     manifest, catalogue = dataset.manifest, catalogue_of_index(dataset.index)
     is_given = any((side.gender, side.poses, side.keypoints, side.masks))
-    joined = join_side_files(source_images(catalogue), side) if is_given else joined_at_ingest(manifest.join_rates)
+    joined = join_side_files(source_images(catalogue), side) if is_given else Joined()
     subject = Subject(
         data=location.uri,
         name=manifest.name,
         layout=manifest.layout,
         content_hash=manifest.content_hash,
         catalogue=catalogue,
-        joined=joined,
+        joined=with_rates_at_ingest(joined, manifest.join_rates),
         published=published,
     )
     return Preflight(subject, [ShardJob(location, entry) for entry in manifest.shards])

@@ -154,6 +154,8 @@ def test_a_gender_file_of_80_percent(check: Callable[..., Answer], stored: str, 
     finding = answer.finding("join-rate")
     assert "gender.csv covers 75.0% of the training images, less than 95%" in finding["message"]
     assert set(finding["examples"]) == lacking
+    assert answer.report["side_files"]["gender"]["all"] == 0.875
+    assert answer.report["side_files"]["masks"] == {"training": 1.0, "all": None}
 
 
 def test_a_tampered_shard(check: Callable[..., Answer], stored: str) -> None:

@@ -6,8 +6,8 @@ from rlq_ray.data.check.examine import AUTOMATIC, NONE, Subject, examine
 from rlq_ray.data.check.hashing import Copies, closest_copies, search
 from rlq_ray.data.check.inspection import FilesJob, Inspected, ShardJob, files_jobs, inspect, join
 from rlq_ray.data.check.published import PUBLISHED
-from rlq_ray.data.check.report import Bin, Finding, Note, Report, Spread
-from rlq_ray.data.check.side_files import Joined, join_side_files, joined_at_ingest
+from rlq_ray.data.check.report import Bin, Finding, Note, Report, SideFileReport, Spread
+from rlq_ray.data.check.side_files import Joined, join_side_files, with_rates_at_ingest
 
 __all__ = [
     "AUTOMATIC",
@@ -23,6 +23,7 @@ __all__ = [
     "Note",
     "Report",
     "ShardJob",
+    "SideFileReport",
     "Spread",
     "Subject",
     "catalogue_of_images",
@@ -33,8 +34,8 @@ __all__ = [
     "inspect",
     "join",
     "join_side_files",
-    "joined_at_ingest",
     "search",
     "searches",
     "source_images",
+    "with_rates_at_ingest",
 ]

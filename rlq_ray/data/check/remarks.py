@@ -116,10 +116,10 @@ def splits(catalogue: Catalogue) -> Remarks:
         return
     only_query, only_gallery = one_sided_identities(catalogue)
     if only_query:
-        message = f"{_many(len(only_query), 'query identity')} without any gallery image"
+        message = f"{_counted(len(only_query), 'query identity')} without any gallery image"
         yield Note(code="query-without-gallery", message=message, count=len(only_query), examples=first_of(only_query))
     if only_gallery:
-        message = f"{_many(len(only_gallery), 'gallery identity')} that no query asks for: distractors"
+        message = f"{_counted(len(only_gallery), 'gallery identity')} that no query asks for: distractors"
         yield Note(
             code="gallery-without-query", message=message, count=len(only_gallery), examples=first_of(only_gallery)
         )
@@ -158,5 +158,9 @@ def rarities(catalogue: Catalogue, inspected: Inspected) -> Remarks:
 
 
 def _many(count: int, thing: str) -> str:
+    return f"{_counted(count, thing)} {'is' if count == 1 else 'are'}"
+
+
+def _counted(count: int, thing: str) -> str:
     plural = thing.removesuffix("y") + "ies" if thing.endswith("y") else thing + "s"
-    return f"{count:,} {thing if count == 1 else plural} {'is' if count == 1 else 'are'}"
+    return f"{count:,} {thing if count == 1 else plural}"

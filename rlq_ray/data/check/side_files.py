@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,14 +53,16 @@ def join_side_files(images: Sequence[SourceImage], side: SideFiles) -> Joined:
     )
 
 
-def joined_at_ingest(rates: JoinRates) -> Joined:
-    """Take the rates that a manifest tells of the side files that it was made with."""
-    known = {name: rate for name, rate in rates.model_dump().items() if rate is not None}
-    return Joined(
-        reports={name: SideFileReport(training=rate, all=None) for name, rate in known.items()},
-        findings=tuple(
-            _too_low(name, rate, "what was ingested", ()) for name, rate in known.items() if rate < MIN_JOIN_RATE
-        ),
+def with_rates_at_ingest(joined: Joined, rates: JoinRates) -> Joined:
+    """Add the rates that a manifest tells of the side files that it was made with, where no other is given."""
+    is_given = {name: name in joined.reports for name in ("gender", "masks")}
+    is_given["pose"] = not joined.reports.keys().isdisjoint(("poses", "keypoints"))
+    known = {name: rate for name, rate in rates.model_dump().items() if rate is not None and not is_given[name]}
+    return replace(
+        joined,
+        reports={**joined.reports, **{name: SideFileReport(training=rate, all=None) for name, rate in known.items()}},
+        findings=joined.findings
+        + tuple(_too_low(name, rate, "what was ingested", ()) for name, rate in known.items() if rate < MIN_JOIN_RATE),
     )
 
 

@@ -38,7 +38,7 @@ def test_exact_copies_are_grouped_by_what_is_wrong_with_them(catalogue_of: Calla
             ("train", "a", "a2", 1),
             ("train", "c", "c1", 2),
             ("query", "b", "b1", 3),
-            ("gallery", "b", "b1", 1),
+            ("gallery", "b", "b2", 1),
             ("val", "d", "d1", 1),
             ("gallery", "e", "e1", 1),
         ]

@@ -93,8 +93,8 @@ def test_nothing_to_search_gives_no_copies() -> None:
 
 def test_of_several_pieces_the_closest_copy_counts() -> None:
     pieces = [
-        Copies(np.array([3, 5]), np.array([9, 8]), np.array([10, 4], np.int16)),
-        Copies(np.array([3]), np.array([1]), np.array([2], np.int16)),
+        Copies(np.array([3, 5]), np.array([1, 8]), np.array([10, 4], np.int16)),
+        Copies(np.array([3]), np.array([9]), np.array([2], np.int16)),
     ]
     found = closest_copies(pieces)
-    assert (found.row.tolist(), found.other.tolist(), found.bits.tolist()) == ([3, 5], [1, 8], [2, 4])
+    assert (found.row.tolist(), found.other.tolist(), found.bits.tolist()) == ([3, 5], [9, 8], [2, 4])

@@ -53,6 +53,7 @@ def test_the_whole_set_deviates_in_nothing() -> None:
         (counts(train=(9576, 77)), True),  # two folders are missing
         (counts(train=(4500, 250), query=(1350, 150), gallery=(1350, 150)), False),  # rendered people
         (counts(train=(9576, 250), query=(493, 75), gallery=(7050, 75)), False),  # as many images of others
+        (counts(train=(9576, 20), query=(493, 75), gallery=(7050, 75)), False),
         (counts(train=(16, 8), query=(8, 4), gallery=(8, 4)), False),
     ],
 )

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from rlq_ray.data import SideFiles
-from rlq_ray.data.check import join_side_files, joined_at_ingest
+from rlq_ray.data.check import Joined, SideFileReport, join_side_files, with_rates_at_ingest
 from rlq_ray.data.layouts import read_layout
 from rlq_ray.data.manifest import JoinRates
 
@@ -72,8 +72,15 @@ def test_a_side_file_that_cannot_be_used_is_a_finding_and_the_others_go_on(folde
 
 
 def test_a_data_set_tells_the_rates_of_its_ingest():
-    joined = joined_at_ingest(JoinRates(gender=0.8, masks=1.0))
+    joined = with_rates_at_ingest(Joined(), JoinRates(gender=0.8, masks=1.0))
     assert {name: report.training for name, report in joined.reports.items()} == {"gender": 0.8, "masks": 1.0}
     (finding,) = joined.findings
     assert finding.code == "join-rate"
     assert "80.0%" in finding.message
+
+
+def test_a_side_file_that_is_given_replaces_the_one_of_the_ingest():
+    given = Joined(reports={"keypoints": SideFileReport(training=1.0, all=0.9)})
+    joined = with_rates_at_ingest(given, JoinRates(gender=1.0, pose=0.5))
+    assert {name: report.training for name, report in joined.reports.items()} == {"keypoints": 1.0, "gender": 1.0}
+    assert joined.findings == ()
