@@ -44,7 +44,7 @@ class DataConfig(Section):
     prefetch_batches: Annotated[int, Field(ge=0)] = 3
     """Batches that are made ready ahead of the training step on each worker."""
     decoder: Literal["auto", "cpu", "nvjpeg"] = "auto"
-    """What decodes JPEG: `cpu` is libjpeg-turbo by threads, `nvjpeg` the worker's GPU, `auto` the GPU if there is one."""
+    """What decodes JPEG: `cpu` (libjpeg-turbo), `nvjpeg` (the worker's GPU), or `auto`: the GPU if there is one."""
     read_threads: Count = 8
     """Threads that fetch row groups on each worker."""
     read_ahead_batches: Annotated[int, Field(ge=0)] = 8

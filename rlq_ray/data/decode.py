@@ -19,9 +19,10 @@ from rlq_ray.errors import DataError
 _JPEG_START = b"\xff\xd8"
 
 Pixels = NDArray[np.uint8]
+Encoded = bytes | memoryview
 
 
-def decode_rgb(encoded: bytes, source: str) -> Pixels:
+def decode_rgb(encoded: Encoded, source: str) -> Pixels:
     """Decode a JPEG or PNG to `(H, W, 3)` RGB at its own size.
 
     Raises:
@@ -36,7 +37,7 @@ def decode_rgb(encoded: bytes, source: str) -> Pixels:
     return np.asarray(_open(encoded, source).convert("RGB"))
 
 
-def decode_onto(canvas_HWC: Pixels, encoded: bytes, source: str) -> tuple[int, int]:
+def decode_onto(canvas_HWC: Pixels, encoded: Encoded, source: str) -> tuple[int, int]:
     """Decode a JPEG or PNG into a slot `(H, W, 3)`, resized (bilinear, antialiased) if it has another size.
 
     Returns the stored image's (height, width) in pixels.
@@ -61,7 +62,7 @@ def decode_onto(canvas_HWC: Pixels, encoded: bytes, source: str) -> tuple[int, i
     return size
 
 
-def decode_batch(files: Sequence[tuple[bytes, str]], height: int, width: int, device: torch.device) -> torch.Tensor:
+def decode_batch(files: Sequence[tuple[Encoded, str]], height: int, width: int, device: torch.device) -> torch.Tensor:
     """Decode (file, source) pairs on a device: `(B, 3, H, W)` uint8 in channels-last memory.
 
     JPEG is decoded by torchvision, on CUDA by nvJPEG, whose pixels differ from the CPU's by rounding; others by PIL.
@@ -85,7 +86,7 @@ def decode_batch(files: Sequence[tuple[bytes, str]], height: int, width: int, de
     return image_BCHW
 
 
-def _decode_jpegs(files: Sequence[tuple[bytes, str]], device: torch.device) -> list[torch.Tensor]:
+def _decode_jpegs(files: Sequence[tuple[Encoded, str]], device: torch.device) -> list[torch.Tensor]:
     if not files:
         return []
     tensors = [torch.frombuffer(bytearray(encoded), dtype=torch.uint8) for encoded, _ in files]
@@ -99,7 +100,7 @@ def _decode_jpegs(files: Sequence[tuple[bytes, str]], device: torch.device) -> l
     return decoded
 
 
-def _is_plain_jpeg(encoded: bytes) -> bool:
+def _is_plain_jpeg(encoded: Encoded) -> bool:
     """Tell whether it is a JPEG in a colour space that every decoder takes alike."""
     try:
         return encoded[:2] == _JPEG_START and simplejpeg.decode_jpeg_header(encoded)[2] in ("YCbCr", "Gray")
@@ -107,7 +108,7 @@ def _is_plain_jpeg(encoded: bytes) -> bool:
         return False
 
 
-def decode_mask_onto(canvas_HW: NDArray[np.bool_], encoded: bytes, source: str) -> None:
+def decode_mask_onto(canvas_HW: NDArray[np.bool_], encoded: Encoded, source: str) -> None:
     """Decode a mask image, non-zero = cloth, into a slot `(H, W)`, resized to the nearest pixel.
 
     Raises:
@@ -122,7 +123,7 @@ def decode_mask_onto(canvas_HW: NDArray[np.bool_], encoded: bytes, source: str) 
     canvas_HW[:] = np.asarray(image) != 0
 
 
-def _open(encoded: bytes, source: str) -> Image.Image:
+def _open(encoded: Encoded, source: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(encoded))
         image.load()

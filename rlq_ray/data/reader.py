@@ -30,13 +30,13 @@ DEFAULT_CACHE_MB = 512
 
 
 class EncodedImage(NamedTuple):
-    """The files of one row: JPEG or PNG, and PNG masks if they were asked for and exist."""
+    """The files of one row: JPEG or PNG, and PNG masks if they were asked for and exist; views of their row group."""
 
     source: str
-    image: bytes
-    shirt_mask: bytes | None = None
-    trousers_mask: bytes | None = None
-    clothes_mask: bytes | None = None
+    image: memoryview
+    shirt_mask: memoryview | None = None
+    trousers_mask: memoryview | None = None
+    clothes_mask: memoryview | None = None
 
 
 class DataSet:
@@ -87,7 +87,7 @@ class DataSet:
         """
         row_N = np.asarray(rows if isinstance(rows, Sequence | np.ndarray) else list(rows), dtype=np.int64)
         groups = self.index.group[row_N].tolist()
-        contents = {group: self._groups.get(GroupKey(group, masks)) for group in set(groups)}
+        contents = {group: memoryview(self._groups.get(GroupKey(group, masks))) for group in set(groups)}
         columns = [self._cut(contents, groups, row_N, column) for column in ("image", *(MASK_COLUMNS if masks else ()))]
         return list(map(EncodedImage, self.index.source.tolist(row_N), *columns))
 
@@ -136,8 +136,8 @@ class DataSet:
             raise DataError(f"{self._place(shard)} was changed: ingest the data set again")
 
     def _cut(
-        self, contents: Mapping[int, bytes], groups: Sequence[int], row_N: NDArray[np.int64], column: str
-    ) -> list[bytes | None]:
+        self, contents: Mapping[int, memoryview], groups: Sequence[int], row_N: NDArray[np.int64], column: str
+    ) -> list[memoryview | None]:
         """Cut the files of some rows out of their row groups."""
         ranges = self.index.files.get(column)
         if ranges is None:

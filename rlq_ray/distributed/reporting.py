@@ -12,6 +12,7 @@ import ray.train
 from ray.train import Checkpoint
 
 from rlq_ray.collectives import World
+from rlq_ray.distributed.loading import LoadingMetrics
 from rlq_ray.distributed.progress import Progress
 from rlq_ray.tracking import MetricPoint, Tracker
 from rlq_ray.train.checkpoint import CheckpointCard, write_checkpoint
@@ -27,6 +28,7 @@ class Reporter:
     """The loop's observer on one worker; on all but the first it only takes part in Ray Train's reports.
 
     Args:
+        loading: how this worker is served with data.
         card: what a checkpoint belongs to, at a given epoch and step and with given metrics.
         select_on: the metric that is reported as `SCORE`.
         log_every_steps: losses stay on the device until this many steps are written together.
@@ -39,6 +41,7 @@ class Reporter:
         tracker: Tracker,
         board: Any,
         timeline: Timeline,
+        loading: LoadingMetrics,
         card: Callable[[int, int, Mapping[str, float]], CheckpointCard],
         select_on: str,
         log_every_steps: int,
@@ -47,6 +50,7 @@ class Reporter:
         self._tracker = tracker
         self._board = board
         self._timeline = timeline
+        self._loading = loading
         self._card = card
         self._select_on = select_on
         self._log_every_steps = log_every_steps
@@ -94,6 +98,7 @@ class Reporter:
         last = self._waiting[-1]
         speed = sum(record.images for record in self._waiting) / (time.monotonic() - self._since_s)
         points.append(MetricPoint("images_per_second", speed, last.step))
+        points += [MetricPoint(name, value, last.step) for name, value in self._loading.since_last().items()]
         self._tracker.log_metric_history(points)
         self._board.tell.remote(
             Progress(

@@ -14,6 +14,7 @@ import torch
 from rlq_ray.collectives import World
 from rlq_ray.config.load import build_config
 from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.distributed.loading import LoadingMetrics
 from rlq_ray.distributed.reporting import Reporter
 from rlq_ray.errors import CheckpointError, DataError, TrainingError, UsageError
 from rlq_ray.storage import locate
@@ -66,6 +67,7 @@ def _train(task: WorkerTask) -> None:
         tracker=tracker,
         board=task.board,
         timeline=parts.timeline,
+        loading=LoadingMetrics({name: phase.loader.counts for name, phase in parts.state.phases.items()}),
         card=lambda epoch, step, metrics: _card(config, parts, epoch, step, metrics),
         select_on=validation.select_on,
         log_every_steps=config.train.log_every_steps,

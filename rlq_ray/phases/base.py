@@ -10,7 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from rlq_ray.types import Batch
+from rlq_ray.types import Batch, LoaderCounts
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class Loader(Protocol):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to a place."""
+
+    def counts(self) -> LoaderCounts:
+        """Tell what was delivered, waited for and read so far."""
 
     def close(self) -> None:
         """End the threads that read ahead."""

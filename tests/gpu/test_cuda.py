@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from rlq_ray.augment import Augmenter
 from rlq_ray.augment import draw as draw_augmentation
 from rlq_ray.config.schema import AugmentConfig, DegradeConfig, ModelConfig
+from rlq_ray.data.decode import decode_batch
 from rlq_ray.degrade import Degrader, draw
 from rlq_ray.losses import batch_hard_triplet
 from rlq_ray.models import ReIDNetwork
@@ -69,3 +74,18 @@ def test_features_and_gradients_agree_with_the_cpu(backbone: str) -> None:
         results.append((feat.detach().cpu(), next(network.layer2.parameters()).grad.cpu()))
     for here, there in zip(*results, strict=True):
         torch.testing.assert_close(here, there, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities of TorchVision")
+def test_nvjpeg_is_close_to_the_cpu() -> None:
+    generator = np.random.default_rng(0)
+    small = [Image.fromarray(generator.integers(0, 256, (12, 6, 3), dtype=np.uint8)) for _ in range(8)]
+    files = []
+    for number, image in enumerate(small):
+        stream = io.BytesIO()
+        image.resize((64, 128), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=90)
+        files.append((stream.getvalue(), str(number)))
+    here = decode_batch(files, 128, 64, torch.device("cpu"))
+    there = decode_batch(files, 128, 64, torch.device("cuda"))
+    assert there.device.type == "cuda"
+    assert (here.int() - there.cpu().int()).abs().float().mean() < 2  # other rounding, and chroma enlarged otherwise

@@ -7,9 +7,10 @@ import io
 import numpy as np
 import pytest
 import simplejpeg
+import torch
 from PIL import Image
 
-from rlq_ray.data.decode import decode_mask_onto, decode_onto, decode_rgb
+from rlq_ray.data.decode import decode_batch, decode_mask_onto, decode_onto, decode_rgb
 from rlq_ray.errors import DataError
 
 
@@ -42,6 +43,28 @@ def test_another_size_is_resized_with_antialias(kind):
     canvas = np.zeros((48, 24, 3), dtype=np.uint8)
     assert decode_onto(canvas, encoded, "x") == (70, 50)
     np.testing.assert_array_equal(canvas, np.asarray(image.resize((24, 48), Image.Resampling.BILINEAR)))
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities of TorchVision")
+def test_a_device_decodes_a_batch_of_all_kinds_and_sizes():
+    """Here the device is the CPU; what nvJPEG makes of the same call is looked at where there is one."""
+    files = [(encode(mode, kind, size), "x") for mode, kind in CASES for size in ((24, 48), (50, 70))]
+    batch = decode_batch(files, 48, 24, torch.device("cpu"))
+    assert batch.shape == (len(files), 3, 48, 24)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    canvas = np.zeros((48, 24, 3), dtype=np.uint8)
+    for image, (encoded, source) in zip(batch, files, strict=True):
+        decode_onto(canvas, encoded, source)
+        difference = np.abs(image.permute(1, 2, 0).numpy().astype(int) - canvas)
+        assert difference.max() <= 2  # bilinear weights are rounded in other places
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities of TorchVision")
+def test_a_broken_file_is_named_among_those_a_device_decodes():
+    encoded = encode("RGB", "JPEG")
+    files = [(encoded, "good"), (encoded[: len(encoded) // 2], "train/a.jpg")]
+    with pytest.raises(DataError, match=r"cannot decode train/a\.jpg"):
+        decode_batch(files, 48, 24, torch.device("cpu"))
 
 
 def test_stray_bytes_are_forgiven_and_a_missing_end_is_not():

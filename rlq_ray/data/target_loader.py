@@ -1,0 +1,74 @@
+"""Labelled batches of P identities × K images, from the whole set or from a window of it."""
+
+from __future__ import annotations
+
+import torch
+
+from rlq_ray.config.schema import BatchConfig, DataConfig
+from rlq_ray.data.assemble import Labels
+from rlq_ray.data.identity_sampler import identity_batches, num_identity_steps
+from rlq_ray.data.loader import CPU, BatchLoader, window_groups
+from rlq_ray.data.partition import Rows, rank_share
+from rlq_ray.data.reader import DataSet
+from rlq_ray.data.window import IdentityWindow
+from rlq_ray.types import ClassSpace
+
+
+class TargetLoader(BatchLoader):
+    """Labelled batches of P identities × K images; each rank takes P / world_size of the identities."""
+
+    def __init__(
+        self,
+        dataset: DataSet,
+        rows: Rows,
+        classes: ClassSpace,
+        *,
+        batch: BatchConfig,
+        data: DataConfig,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        steps_per_epoch: int | None = None,
+        with_masks: bool = False,
+        device: torch.device = CPU,
+    ) -> None:
+        """Plan over `rows`, labelled by `classes`; a CUDA `device` may decode.
+
+        Raises:
+            DataError: fewer identities than a batch has.
+            UsageError: identities that the workers cannot share evenly, or a window too small for a batch.
+        """
+        labels = Labels.of_classes(dataset, classes)
+        self._rows, self._identity, self._clothes = rows, labels.identity[rows], labels.clothes[rows]
+        self._batch, self._seed = batch, seed
+        self._share = rank_share(batch.identities, rank, world_size)
+        steps = steps_per_epoch or num_identity_steps(len(rows), batch.identities, batch.images_per_identity)
+        open_groups = window_groups(dataset, rows, data, lanes=batch.identities, masks=with_masks)
+        self._window = open_groups and IdentityWindow(
+            rows,
+            dataset.index.group[rows],
+            self._identity,
+            self._clothes,
+            num_identities=batch.identities,
+            images_per_identity=batch.images_per_identity,
+            window_groups=open_groups,
+            seed=seed,
+        )
+        super().__init__(dataset, rows, labels, data=data, steps_per_epoch=steps, with_masks=with_masks, device=device)
+
+    def rows_of_epoch(self, epoch: int) -> Rows:
+        """List this rank's rows of every batch of an epoch, `(steps, B)`, an identity's images side by side."""
+        if self._window:
+            batches = self._window.places(self._share, steps=self.steps_per_epoch, epoch=epoch)
+            return batches.reshape(self.steps_per_epoch, -1)
+        batches = identity_batches(
+            self._rows,
+            self._identity,
+            self._clothes,
+            num_identities=self._batch.identities,
+            images_per_identity=self._batch.images_per_identity,
+            steps=self.steps_per_epoch,
+            seed=self._seed,
+            epoch=epoch,
+        )
+        return batches[:, self._share].reshape(self.steps_per_epoch, -1)
