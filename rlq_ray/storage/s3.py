@@ -66,7 +66,7 @@ class S3Client:
     """File systems, one per lane, and the keys that they sign with; a client is equal to itself alone."""
 
     lanes: tuple[pafs.S3FileSystem, ...]
-    keys: tuple[str | None, ...]
+    keys: tuple[str | None, ...] = field(repr=False)
 
 
 @dataclass

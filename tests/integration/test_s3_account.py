@@ -122,6 +122,12 @@ def test_changed_variables_are_noticed(place, store, monkeypatch, name):
     assert reader.counts().retries == 0
 
 
+def test_a_secret_is_not_shown(place, store, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", store.endpoint)
+    take_on(monkeypatch, KEYS[0])
+    assert KEYS[0][1] not in repr(s3.s3_client("rlq"))
+
+
 def test_half_wrong_keys_are_refused_at_once(place, store, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", store.endpoint)
     take_on(monkeypatch, (KEYS[0][0], KEYS[1][1]))

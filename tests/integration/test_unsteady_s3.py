@@ -16,6 +16,7 @@ import pytest
 from cluster.object_store import start_object_store
 from rlq_ray.errors import NotFoundError, StorageError
 from rlq_ray.storage import Patience, RangeReader, attempts, locate, read_bytes, write_bytes
+from rlq_ray.storage.handles import Handles
 from rlq_ray.storage.s3 import S3Limits, s3_client
 
 CONTENT = os.urandom(3 * 2**20)
@@ -155,9 +156,12 @@ def test_an_object_that_was_deleted_while_it_was_open_is_missing(place):
 
 
 def test_a_stalled_connection_is_overtaken(place, line):
-    reader = RangeReader(Patience(deadline_s=30, attempt_s=10, hedge_s=0.1))
-    reader.read(place, 0, 9)
+    line.delay_s = 0.1
+    with ThreadPoolExecutor(4) as pool:  # as many connections, which are kept: a hedge must not take one of them
+        list(pool.map(lambda start: RangeReader(CALM).read(place, start, 9), range(4)))
+    line.delay_s = 0.0
     line.stall_open_connections()
+    reader = RangeReader(Patience(deadline_s=30, attempt_s=10, hedge_s=0.1))
     assert reader.read(place, 11, 768 * 1024) == CONTENT[11 : 11 + 768 * 1024]
     assert (reader.counts().hedges, reader.counts().retries) == (1, 0)
 
@@ -211,21 +215,38 @@ def test_a_whole_file_survives_a_hiccup(place, line):
     assert (read_bytes(place), line.cuts_left) == (b"new", 0)
 
 
-def test_a_client_is_built_beside_threads_that_read_all_the_time(place):
+def test_handles_are_few_and_belong_to_a_client(place):
+    client, other = s3_client("rlq"), s3_client("rlq", S3Limits(max_attempts=1, lanes=2))
+    handles = Handles(2)
+    first = handles.open(place.path, client, 0)
+    assert (handles.open(place.path, client, 0), first.size) == (first, len(CONTENT))
+    assert handles.open(place.path, other, 0) is not first
+    first = handles.open(place.path, other, 0)
+    handles.drop(place.path, 0)
+    assert handles.open(place.path, other, 0) is not first
+    first = handles.open(place.path, other, 1)
+    for number in range(2):
+        write_bytes(locate(f"{place}-{number}"), b"x")
+        handles.open(f"{place.path}-{number}", other, 1)
+    assert handles.open(place.path, other, 1) is not first
+
+
+def test_a_client_is_built_beside_threads_that_read_all_the_time(place, line):
     reader, is_built = RangeReader(CALM), threading.Event()
+    line.delay_s = 0.05  # so that there is always a request under way
 
     def read_on(start: int) -> int:
         count = 0
         while not is_built.is_set():
-            count += reader.read(place, start, 500_000) == CONTENT[start : start + 500_000]
+            count += reader.read(place, start, 9) == CONTENT[start : start + 9]
         return count
 
     def build() -> None:
         for seconds in range(3):
             s3_client("rlq", S3Limits(connect_s=100.0 + seconds))
 
-    with ThreadPoolExecutor(9) as pool:
-        counts = [pool.submit(read_on, start) for start in range(8)]
+    with ThreadPoolExecutor(17) as pool:
+        counts = [pool.submit(read_on, start) for start in range(16)]
         try:
             pool.submit(build).result(timeout=20)
         finally:
