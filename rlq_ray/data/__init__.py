@@ -3,13 +3,15 @@
 from rlq_ray.data.external_loader import ExternalLoader
 from rlq_ray.data.forget import forget_identity
 from rlq_ray.data.index import Index
-from rlq_ray.data.ingestion import IngestPlan, SideFiles, finish_ingest, ingest, plan_ingest
+from rlq_ray.data.ingestion import IngestPlan, finish_ingest, ingest, plan_ingest, start_ingest
 from rlq_ray.data.iterate import iterate_rows
+from rlq_ray.data.jobs import ShardJob, WrittenShard
+from rlq_ray.data.joining import SideFiles
 from rlq_ray.data.layouts import LAYOUTS
 from rlq_ray.data.loader import BatchLoader
 from rlq_ray.data.manifest import Manifest, read_manifest
 from rlq_ray.data.reader import DataSet
-from rlq_ray.data.shards import ShardJob, WrittenShard, write_shard
+from rlq_ray.data.shards import write_shard
 from rlq_ray.data.splits import TrainingSplit, evaluation_rows, split_training
 from rlq_ray.data.target_loader import TargetLoader
 
@@ -34,5 +36,6 @@ __all__ = [
     "plan_ingest",
     "read_manifest",
     "split_training",
+    "start_ingest",
     "write_shard",
 ]

@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rlq_ray.data.ingestion import publish
+from rlq_ray.data.jobs import WrittenShard
+from rlq_ray.data.ledger import claim_target
 from rlq_ray.data.manifest import Manifest
 from rlq_ray.data.reader import DataSet, read_index
-from rlq_ray.data.shards import WrittenShard, write_row_groups
+from rlq_ray.data.shards import write_row_groups
 from rlq_ray.errors import DataError
 from rlq_ray.storage import read_bytes
 
@@ -47,7 +49,7 @@ def forget_identity(uri: str, identity: str) -> Manifest:
             stem = str(PurePosixPath(entry.path).with_suffix("")).rpartition("-")[0]
             shards.append(WrittenShard(number, *write_row_groups(dataset.location, stem, kept)))
     return publish(
-        dataset.location,
+        claim_target(dataset.location),
         shards,
         name=manifest.name,
         layout=manifest.layout,

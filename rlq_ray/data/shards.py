@@ -7,20 +7,19 @@ again. Only one row group is held in memory besides the finished file. Knows not
 from __future__ import annotations
 
 import hashlib
-import mmap
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlq_ray.data.attributes import MaskFiles
 from rlq_ray.data.decode import decode_rgb
-from rlq_ray.data.layouts.source import SourceImage
+from rlq_ray.data.jobs import PlannedImage, ShardJob, WrittenShard
+from rlq_ray.data.ledger import LedgerEntry, record_shard
 from rlq_ray.data.manifest import ShardEntry
 from rlq_ray.data.records import (
     FILE_COLUMNS,
@@ -30,8 +29,8 @@ from rlq_ray.data.records import (
     ImageRecord,
     records_to_table,
 )
-from rlq_ray.errors import DataError
-from rlq_ray.storage import Location, write_bytes
+from rlq_ray.errors import DataError, NotFoundError
+from rlq_ray.storage import Location, read_bytes, write_bytes
 
 SHARD_FOLDER = "shards"
 
@@ -40,48 +39,31 @@ _LEAF_OF_FILE = {column: "image.bytes" if column == "image" else column for colu
 uncompressed plain pages hold each file in one piece, which is what readers fetch."""
 
 
-@dataclass(frozen=True)
-class PlannedImage:
-    """An image and the side files' answers for it, before its pixels were read."""
-
-    image: SourceImage
-    gender: int | None
-    pose: int
-    keypoints: tuple[float, ...] | None
-    masks: MaskFiles | None
-
-
-@dataclass(frozen=True)
-class ShardJob:
-    """What one shard is to hold, in order and in row groups of these sizes, and the data set it belongs to. Pickles."""
-
-    number: int
-    to: Location
-    rows: tuple[PlannedImage, ...]
-    group_sizes: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class WrittenShard:
-    """A finished shard: its place in the job list, its entry in the manifest, and its rows in the index.
-
-    `rows` has the columns `METADATA_COLUMNS` and those of `RANGES_SCHEMA`.
-    """
-
-    number: int
-    entry: ShardEntry
-    rows: pa.Table
-
-
 def write_shard(job: ShardJob) -> WrittenShard:
-    """Read, check and write the images of one shard.
+    """Read, check and write the images of one shard, and note that it is whole; or take over one that is.
+
+    Holds the finished shard, at most 128 MiB unless a single row group is larger, and one row group.
 
     Raises:
         DataError: an image or mask that is missing, unreadable or truncated, with its name.
         StorageError: the target cannot be written.
     """
+    if job.finished is not None:
+        rows = _take_over(job.to, job.finished)
+        if rows is not None:
+            return WrittenShard(job.number, job.finished, rows)
     entry, rows = write_row_groups(job.to, shard_stem(job.number), _row_groups(job))
+    record_shard(job.to, job.number, LedgerEntry(fingerprint=job.fingerprint, shard=entry))
     return WrittenShard(job.number, entry, rows)
+
+
+def _take_over(to: Location, entry: ShardEntry) -> pa.Table | None:
+    """Read the index rows of a finished shard; None if it is not what was noted."""
+    try:
+        content = read_bytes(to / entry.path)
+    except NotFoundError:
+        return None
+    return index_rows(content) if hashlib.sha256(content).hexdigest() == entry.sha256 else None
 
 
 def shard_stem(number: int) -> str:
@@ -99,10 +81,9 @@ def write_row_groups(to: Location, stem: str, row_groups: Iterable[pa.Table]) ->
     """
     leaves = [leaf for name in SCHEMA.names for leaf in _leaves(name)]
     small = [leaf for leaf in leaves if leaf not in _LEAF_OF_FILE.values()]
-    with tempfile.TemporaryDirectory(prefix="rlq-shard-") as folder:
-        file = Path(folder) / "shard.parquet"
+    with tempfile.TemporaryFile(prefix="rlq-shard-") as file:  # without a name, so that it ends with the process
         with pq.ParquetWriter(
-            file,
+            pa.PythonFile(file, mode="w"),
             SCHEMA,
             compression={leaf: "ZSTD" if leaf in small else "NONE" for leaf in leaves},
             use_dictionary=small,
@@ -111,21 +92,21 @@ def write_row_groups(to: Location, stem: str, row_groups: Iterable[pa.Table]) ->
         ) as writer:
             for table in row_groups:
                 writer.write_table(table, row_group_size=table.num_rows)
-        rows = index_rows(file)
-        content = file.read_bytes()
+        file.seek(0)
+        content = file.read()
+    rows = index_rows(content)
     return _put(to, stem, content, rows.num_rows, _num_row_groups(rows)), rows
 
 
-def index_rows(file: Path) -> pa.Table:
+def index_rows(shard: bytes) -> pa.Table:
     """Look up what the index says of a shard's rows: their metadata, and where their files lie within the shard."""
     tables = []
-    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        parquet = pq.ParquetFile(file)
-        for group in range(parquet.num_row_groups):
-            table = parquet.read_row_group(group)
-            ranges = _ranges(content, table, parquet.metadata.row_group(group), group)
-            columns = [*table.select(METADATA_COLUMNS).columns, *ranges.columns]
-            tables.append(pa.table(columns, names=[*METADATA_COLUMNS, *RANGES_SCHEMA.names]))
+    parquet = pq.ParquetFile(pa.BufferReader(shard))
+    for group in range(parquet.num_row_groups):
+        table = parquet.read_row_group(group)
+        ranges = _ranges(shard, table, parquet.metadata.row_group(group), group)
+        columns = [*table.select(METADATA_COLUMNS).columns, *ranges.columns]
+        tables.append(pa.table(columns, names=[*METADATA_COLUMNS, *RANGES_SCHEMA.names]))
     return pa.concat_tables(tables)
 
 
@@ -151,7 +132,7 @@ def _num_row_groups(rows: pa.Table) -> int:
     return int(rows["row_group"][-1].as_py()) + 1 if rows.num_rows else 0
 
 
-def _ranges(content: mmap.mmap, table: pa.Table, metadata: pq.RowGroupMetaData, group: int) -> pa.Table:
+def _ranges(content: bytes, table: pa.Table, metadata: pq.RowGroupMetaData, group: int) -> pa.Table:
     """Find every file of a row group in the shard's bytes; plain pages hold files in the order of their rows."""
     found: dict[str, list[int]] = {name: [] for name in RANGES_SCHEMA.names}
     starts = {
@@ -188,34 +169,35 @@ def _leaves(name: str) -> tuple[str, ...]:
 
 
 def _read_record(planned: PlannedImage) -> ImageRecord:
-    image, masks = planned.image, planned.masks
-    encoded = _read_file(image.file)
-    pixels = decode_rgb(encoded, str(image.file))
+    encoded = _read_file(planned.file)
+    pixels = decode_rgb(encoded, planned.file)
+    shirt, trousers, clothes = planned.masks or (None, None, None)
+    points = None if planned.keypoints is None else np.frombuffer(planned.keypoints, np.float32)
     return ImageRecord(
         image=encoded,
-        identity=image.identity,
-        clothes=image.clothes,
-        camera=image.camera,
-        split=image.split,
+        identity=planned.identity,
+        clothes=planned.clothes,
+        camera=planned.camera,
+        split=planned.split,
         gender=planned.gender,
         pose=planned.pose,
-        keypoints=planned.keypoints,
-        shirt_mask=_read_mask(masks.shirt if masks else None, pixels.shape),
-        trousers_mask=_read_mask(masks.trousers if masks else None, pixels.shape),
-        clothes_mask=_read_mask(masks.clothes if masks else None, pixels.shape),
-        mask_faulty=masks.faulty if masks else False,
+        keypoints=None if points is None else tuple(points.tolist()),
+        shirt_mask=_read_mask(shirt, pixels.shape),
+        trousers_mask=_read_mask(trousers, pixels.shape),
+        clothes_mask=_read_mask(clothes, pixels.shape),
+        mask_faulty=planned.mask_faulty,
         height=pixels.shape[0],
         width=pixels.shape[1],
-        source=image.source,
+        source=planned.source,
         sha256=hashlib.sha256(encoded).hexdigest(),
     )
 
 
-def _read_mask(file: Path | None, shape: tuple[int, ...]) -> bytes | None:
+def _read_mask(file: str | None, shape: tuple[int, ...]) -> bytes | None:
     if file is None:
         return None
     encoded = _read_file(file)
-    mask = decode_rgb(encoded, str(file))
+    mask = decode_rgb(encoded, file)
     if mask.shape[0] * shape[1] != mask.shape[1] * shape[0]:
         raise DataError(
             f"{file} is {mask.shape[1]}×{mask.shape[0]} pixels, its image {shape[1]}×{shape[0]}: "
@@ -224,8 +206,8 @@ def _read_mask(file: Path | None, shape: tuple[int, ...]) -> bytes | None:
     return encoded
 
 
-def _read_file(file: Path) -> bytes:
+def _read_file(file: str) -> bytes:
     try:
-        return file.read_bytes()
+        return Path(file).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {file} ({error.strerror}): check that it exists and is readable") from error

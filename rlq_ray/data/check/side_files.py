@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rlq_ray.data.attributes import MIN_JOIN_RATE, MaskFiles, find_masks, join_genders, join_rate, lookup, side_keys
 from rlq_ray.data.check.report import Finding, SideFileReport, first_of
 from rlq_ray.data.index import UNKNOWN
-from rlq_ray.data.ingestion import SideFiles
+from rlq_ray.data.joining import SideFiles
 from rlq_ray.data.layouts.source import SourceImage
 from rlq_ray.data.manifest import JoinRates
 from rlq_ray.data.poses import read_cluster_csv, read_keypoints

@@ -77,7 +77,7 @@ def test_shards_are_cut_and_may_be_written_in_any_order_elsewhere(tmp_path, fold
     index = DataSet.open(str(tmp_path / "out")).index
     assert index.shard.tolist() == [shard for shard, entry in enumerate(manifest.shards) for _ in range(entry.rows)]
     assert index.first_row.tolist() == [0, 6, 12, 18, 24, 30, 40, 48]
-    assert index.source.tolist() == [row.image.source for job in plan.jobs for row in job.rows]
+    assert index.source.tolist() == [row.source for job in plan.jobs for row in job.rows]
 
 
 def test_without_a_manifest_there_is_no_data_set(tmp_path, folder):

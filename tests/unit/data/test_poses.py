@@ -71,7 +71,8 @@ def test_alphapose_keeps_the_best_person_of_an_image(tmp_path):
         {"image_id": "train/b", "score": 0.1, "keypoints": [9.0] * 51},
     ]
     (tmp_path / "k.json").write_text(json.dumps(people))
-    assert read_keypoints(tmp_path / "k.json") == {"a": (3.0,) * 51, "train/b": (9.0,) * 51}
+    found = {name: keypoints.tolist() for name, keypoints in read_keypoints(tmp_path / "k.json").items()}
+    assert found == {"a": [3.0] * 51, "train/b": [9.0] * 51}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,9 @@ def test_alphapose_keeps_the_best_person_of_an_image(tmp_path):
         ("nothing", "is no AlphaPose JSON"),
         ('[{"image_id": "a", "score": 1}]', "is no AlphaPose JSON: KeyError"),
         ('[{"image_id": "a", "score": 1, "keypoints": [1, 2]}]', "'a' has 2 keypoint values, not 51"),
-        (f'[{{"image_id": "a", "score": NaN, "keypoints": {[1] * 51}}}]', "'a' has a value that is no number"),
+        (f'[{{"image_id": "a", "score": NaN, "keypoints": {[1] * 51}}}]', "is no AlphaPose JSON"),
+        (f'[{{"image_id": "a", "score": 1e999, "keypoints": {[1] * 51}}}]', "is no AlphaPose JSON|no number"),
+        (f'[{{"image_id": "a", "score": "nan", "keypoints": {[1] * 51}}}]', "'a' has a value that is no number"),
         (f'[{{"image_id": "a", "score": 1, "keypoints": {[1] * 50 + ["x"]}}}]', "is no AlphaPose JSON"),
     ],
 )
