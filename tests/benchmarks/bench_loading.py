@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from loading.arena import Arena, Measurement
-from loading.contenders import Contender, chosen
+from loading.contenders import Contender, chosen, for_check
 from loading.photos import make_photos, repeat_photos
 from loading.reader import PassError
 from loading.report import as_json, check_line, heading, ratios, table
@@ -34,7 +34,7 @@ PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 def main() -> None:
     """Print the table, or what the check found."""
     options = parse_options()
-    contenders = [one for one in chosen(options.only) if one.times == 1 or not options.check]
+    contenders = for_check(chosen(options.only)) if options.check else chosen(options.only)
     if any(one.python == "peers" for one in contenders) and not PEERS_PYTHON.exists():
         raise SystemExit(f"the peers are not installed ({PEERS_PYTHON} is missing): run `make bench-install`")
     settings = describe(options, contenders)
@@ -99,9 +99,8 @@ def open_arena(options: argparse.Namespace, contenders: Sequence[Contender]) -> 
                 store_uri=store.uri,
                 environment={
                     **store.environment,
-                    "S3_ENDPOINT_URL": store.endpoint,  # where Streaming and s5cmd look
+                    "S3_ENDPOINT_URL": store.endpoint,  # where Streaming looks
                     "PYTHONPATH": str(Path(__file__).parent),
-                    "PATH": os.pathsep.join([str(PEERS_PYTHON.parent), os.environ.get("PATH", "")]),
                     "OMP_NUM_THREADS": "1",
                     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
                     "RAY_USAGE_STATS_ENABLED": "0",

@@ -31,8 +31,10 @@ class Measurement:
     """User and system microseconds per image of all its processes, from the first batch to the end."""
     first_batch_s: float
     """From building the loader; the slowest reader's."""
-    pass_s: float
-    """From building the loader to the last batch."""
+    whole_images_per_s: float
+    """From building the loader to the last batch, so that what is read before the first batch counts as well."""
+    whole_cpu_us: float
+    """Microseconds per image from building the loader to the end."""
     memory_mb: float
     """Peak of the proportional set size, less what the processes had before they built the loader."""
     images: int
@@ -162,12 +164,14 @@ def _combine(findings: Sequence[Mapping[str, float]], memory_bytes: int) -> Meas
     """Add up the readers; the clock runs from the first batch of any to the last of all."""
     begun, first = (min(one[name] for one in findings) for name in ("begun_at", "first_at"))
     last = max(one["last_at"] for one in findings)
-    timed_images = sum(one["images"] - one["first_images"] for one in findings)
+    images = sum(one["images"] for one in findings)
+    timed_images = images - sum(one["first_images"] for one in findings)
     return Measurement(
         images_per_s=timed_images / (last - first),
         cpu_us=1e6 * sum(one["cpu_s"] for one in findings) / timed_images,
         first_batch_s=max(one["first_at"] - one["begun_at"] for one in findings),
-        pass_s=last - begun,
+        whole_images_per_s=images / (last - begun),
+        whole_cpu_us=1e6 * sum(one["whole_cpu_s"] for one in findings) / images,
         memory_mb=memory_bytes / 1e6,
-        images=int(sum(one["images"] for one in findings)),
+        images=int(images),
     )

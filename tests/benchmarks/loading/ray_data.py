@@ -1,6 +1,6 @@
 """Ray Data: Parquet in S3, `read_parquet` and `iter_torch_batches` with a local shuffle.
 
-Ray itself is started beforehand, because a training on Ray has it already.
+Ray and its workers are started beforehand, because a training on Ray has them already.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def write(job: Job) -> None:
 
 
 def start(job: Job) -> None:
-    """Start Ray with as many CPUs as the others have workers."""
+    """Start Ray with as many CPUs as the others have workers, and let these import what Ray Data needs."""
     ray.init(
         num_cpus=job.workers,
         include_dashboard=False,
@@ -47,6 +47,7 @@ def start(job: Job) -> None:
         _temp_dir=job.scratch,
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
+    ray.data.range(job.workers, override_num_blocks=job.workers).materialize()
 
 
 def batches(job: Job) -> Iterator[Tensor]:

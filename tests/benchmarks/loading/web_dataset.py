@@ -1,6 +1,7 @@
 """WebDataset: tar files in S3, read through a pipe, batched in the workers of a `WebLoader`.
 
-The pipe is `s5cmd cat`, which takes the endpoint from `S3_ENDPOINT_URL` and starts ten times as fast as `aws s3 cp`.
+The pipe is curl, by which the library itself reads http, since it costs a fifth of the CPU time of `s5cmd cat`, and
+`aws s3 cp` starts a Python for every shard.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from loading.decoding import batch_with_simplejpeg, channels_first
 from loading.job import SHARD_BYTES, SHUFFLE_IMAGES, Job
 from loading.store import list_objects, upload_folder
 
+CURL = "curl -sf --aws-sigv4 aws:amz:$AWS_REGION:s3 --user $AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY $AWS_ENDPOINT_URL"
+"""What the shell of a pipe runs, with the object's bucket and key behind it."""
+
 
 def write(job: Job) -> None:
     """Write tar files with the library's writer and upload them."""
@@ -29,7 +33,7 @@ def write(job: Job) -> None:
 
 def batches(job: Job) -> Iterator[Tensor]:
     """Give one shuffled pass."""
-    pipes = [f"pipe:s5cmd cat {uri}" for uri in list_objects(job.uri)]
+    pipes = [f"pipe:{CURL}/{uri.removeprefix('s3://')}" for uri in list_objects(job.uri)]
     dataset = wds.WebDataset(pipes, shardshuffle=len(pipes), seed=job.seed, empty_check=False).shuffle(SHUFFLE_IMAGES)
     if job.variant == "simplejpeg":
         dataset = dataset.to_tuple("jpg").batched(job.batch_images, collation_fn=_decode)
