@@ -20,8 +20,9 @@ app = typer.Typer(
 )
 people_app = typer.Typer(help="The rendered data set.", no_args_is_help=True)
 data_app = typer.Typer(help="Data sets: from folders to Arrow shards, and what is in them.", no_args_is_help=True)
+poses_app = typer.Typer(help="Pose clusters.", no_args_is_help=True)
 degrade_app = typer.Typer(help="Synthetic low quality.", no_args_is_help=True)
-for _name, _app in (("people", people_app), ("data", data_app), ("degrade", degrade_app)):
+for _name, _app in (("people", people_app), ("data", data_app), ("poses", poses_app), ("degrade", degrade_app)):
     app.add_typer(_app, name=_name)
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]
@@ -99,10 +100,23 @@ def ingest(
     poses: Annotated[Path | None, typer.Option(help="CSV of pose clusters.")] = None,
     keypoints: Annotated[Path | None, typer.Option(help="AlphaPose JSON; clusters are fitted to it.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of clothes masks.")] = None,
-    k: Annotated[int, typer.Option(help="Pose clusters to fit.")] = 15,
-    variant: Annotated[str, typer.Option(help="Pose vector: R_LA, R_A or R_LAC.")] = "R_LA",
+    centroids: Annotated[
+        str | None,
+        typer.Option(help="JSON of `rlq poses cluster`, or URI of a data set: assign its clusters, fit none."),
+    ] = None,
+    k: Annotated[int | None, typer.Option(help="Number of pose clusters. [15, or that of --centroids]")] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(help="R_LA, R_A, R_LAC; of --poses also N_LA, N_A, N_LAC. [R_LA, or that of --centroids]"),
+    ] = None,
     partial: Annotated[bool, typer.Option(help="Accept side files that cover fewer than 95 % of the images.")] = False,
-    accept_license: Annotated[str | None, typer.Option(help="The licence that you accepted, for the manifest.")] = None,
+    accept_license: Annotated[
+        str | None,
+        typer.Option(
+            help="The owner's licence that you accepted, for the manifest. A layout does not tell whose images they "
+            "are, so it is not required; without it a note is printed, but for rendered people and layout generic."
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set; by default that of the folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -111,7 +125,7 @@ def ingest(
     from pipelines.console import stage, stdout
     from pipelines.ingest import ingest_folder, side_files_of
 
-    side = side_files_of(gender, poses, keypoints, masks, k=k, variant=variant, partial=partial)
+    side = side_files_of(gender, poses, keypoints, masks, centroids=centroids, k=k, variant=variant, partial=partial)
     with session(), stage(f"ingest {root} as {layout}"):
         manifest = ingest_folder(
             root, layout, to, name=name or root.absolute().name, side_files=side, licence=accept_license
@@ -187,6 +201,29 @@ def forget(
 
     manifest = forget_identity(uri, pid)
     stdout.print(f"forgot {pid}: the data set is now {manifest.content_hash[:12]}")
+
+
+@poses_app.command("cluster")
+def cluster(
+    keypoints: Annotated[Path, typer.Option(help="AlphaPose JSON.")],
+    root: Annotated[Path, typer.Option(help="Folder of the images.")],
+    layout: Annotated[str, typer.Option(help="Layout of the folder, such as ltcc.")],
+    out: Annotated[Path, typer.Option(help="CSV to write; the centroids go to OUT.centroids.json.")],
+    k: Annotated[int, typer.Option(help="Number of clusters.")] = 15,
+    variant: Annotated[str, typer.Option(help="Pose vector: R_LA, R_A or R_LAC.")] = "R_LA",
+    every: Annotated[bool, typer.Option("--all", help="All variants, each with 5, 10, … 40 clusters.")] = False,
+    partial: Annotated[bool, typer.Option(help="Accept skeletons of fewer than 95 % of the images.")] = False,
+) -> None:
+    """Find pose clusters of the training images, and say to which of them every image belongs."""
+    from cluster.ray_local import session
+    from pipelines.console import stage, stdout
+    from pipelines.ingest import pose_variant
+    from pipelines.poses import ALL_COLUMNS, centroids_file, cluster_folder
+
+    columns = ALL_COLUMNS if every else ((pose_variant(variant), k),)
+    with session(), stage(f"cluster the poses of {root}"):
+        cluster_folder(root, layout, keypoints, out, columns=columns, partial=partial)
+    stdout.print(f"wrote {out} and {centroids_file(out)}")
 
 
 @degrade_app.command("preview")

@@ -162,13 +162,18 @@ def fit_pose_clusters(
     return PoseClusters(variant=variant, k=k, centroids=tuple(tuple(map(float, row)) for row in centroids))
 
 
-def write_cluster_csv(side_file: Path, clusters: Mapping[tuple[str, str], int], *, variant: str, k: int) -> None:
-    """Write clusters of (category, image name) in the authors' format: `Category,Image,R_LA_15`, float-formatted."""
+def write_cluster_csv(
+    side_file: Path, names: Sequence[tuple[str, str]], clusters_of: Mapping[str, Sequence[int]]
+) -> None:
+    """Write clusters of images, named (category, image), in the authors' format: `Category,Image,R_LA_15`, as floats.
+
+    `clusters_of` has the images' clusters for each column, such as `R_LA_15`.
+    """
+    rows = sorted(zip(names, *clusters_of.values(), strict=True))
     with side_file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["Category", "Image", f"{variant}_{k}"])
-        for (category, image), cluster in sorted(clusters.items()):
-            writer.writerow([category, image, f"{cluster:.1f}"])
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["Category", "Image", *clusters_of])
+        writer.writerows([*name, *(f"{cluster:.1f}" for cluster in clusters)] for name, *clusters in rows)
 
 
 def read_cluster_csv(side_file: Path, *, variant: str, k: int) -> dict[str, int]:

@@ -95,10 +95,12 @@ def test_other_files_are_no_alphapose(tmp_path, text, message):
 
 def test_cluster_csv_round_trip_in_the_authors_format(tmp_path):
     side_file = tmp_path / "poses.csv"
-    write_cluster_csv(side_file, {("train", "003_1"): 15, ("query", "101_1"): 0}, variant="R_LA", k=15)
-    assert side_file.read_text().splitlines() == ["Category,Image,R_LA_15", "query,101_1,0.0", "train,003_1,15.0"]
+    names = [("train", "003_1"), ("query", "101_1")]
+    write_cluster_csv(side_file, names, {"R_LA_15": [15, 0], "R_A_5": [2, 5]})
+    assert side_file.read_text() == "Category,Image,R_LA_15,R_A_5\nquery,101_1,0.0,5.0\ntrain,003_1,15.0,2.0\n"
     clusters = {"003_1": 15, "train/003_1": 15, "101_1": 0, "query/101_1": 0}
     assert read_cluster_csv(side_file, variant="R_LA", k=15) == clusters
+    assert read_cluster_csv(side_file, variant="R_A", k=5)["query/101_1"] == 5
 
 
 def test_a_name_that_categories_share_keeps_its_category(tmp_path):
