@@ -21,6 +21,9 @@ from loading.decoding import batch_with_simplejpeg, channels_first, with_pil
 from loading.job import SHARD_BYTES, SHUFFLE_IMAGES, Job
 from loading.store import upload_folder
 
+OBJECT_STORE_BYTES = 512 * 2**20
+"""Less than the data set, so that it streams; with room for all of it, it reads all of it before the first batch."""
+
 
 def write(job: Job) -> None:
     """Write Parquet files of the shards' size, in row groups of a batch."""
@@ -41,6 +44,7 @@ def start(job: Job) -> None:
     """Start Ray with as many CPUs as the others have workers, and let these import what Ray Data needs."""
     ray.init(
         num_cpus=job.workers,
+        object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.WARNING,
