@@ -195,12 +195,15 @@ def forget(
     uri: Annotated[str, typer.Argument(help="URI of a data set.")],
     pid: Annotated[str, typer.Option(help="The identity, as the data set names it.")],
 ) -> None:
-    """Rewrite a data set without one identity; the old shards are deleted."""
-    from pipelines.console import stdout
+    """Rewrite a data set without one identity, delete the old shards, and read all back to prove it."""
+    from pipelines.console import stage, stdout
+    from pipelines.erasure import report_lines
     from rlq_ray.data.forget import forget_identity
 
-    manifest = forget_identity(uri, pid)
-    stdout.print(f"forgot {pid}: the data set is now {manifest.content_hash[:12]}")
+    with stage(f"forget {pid} in {uri}"):
+        forgotten = forget_identity(uri, pid)
+    for line in report_lines(forgotten, uri):
+        stdout.print(line)
 
 
 @poses_app.command("cluster")

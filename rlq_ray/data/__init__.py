@@ -1,7 +1,7 @@
 """Images and their labels: from a user's folder to shards, and from shards to batches."""
 
 from rlq_ray.data.external_loader import ExternalLoader
-from rlq_ray.data.forget import forget_identity
+from rlq_ray.data.forget import Forgotten, forget_identity
 from rlq_ray.data.index import Index
 from rlq_ray.data.ingestion import IngestPlan, finish_ingest, ingest, plan_ingest, start_ingest
 from rlq_ray.data.iterate import iterate_rows
@@ -20,6 +20,7 @@ __all__ = [
     "BatchLoader",
     "DataSet",
     "ExternalLoader",
+    "Forgotten",
     "Index",
     "IngestPlan",
     "Manifest",

@@ -156,8 +156,10 @@ def finish_ingest(plan: IngestPlan, written: Sequence[WrittenShard], claim: Clai
     )
 
 
-def publish(claim: Claim, shards: Sequence[WrittenShard], **about: object) -> Manifest:
-    """Make a data set of shards that lie at the claimed target, and delete every other file of a data set there.
+def publish(
+    claim: Claim, shards: Sequence[WrittenShard], *, spare: Sequence[Location] = (), **about: object
+) -> Manifest:
+    """Make a data set of shards that lie at the claimed target; delete all else of a data set there, but `spare`.
 
     What is to be deleted is listed while the claim holds, so that nothing is deleted that a later claimant writes.
 
@@ -172,7 +174,7 @@ def publish(claim: Claim, shards: Sequence[WrittenShard], **about: object) -> Ma
         **about, splits=_count(index), shards=tuple(entries), index=write_table(to, "index", index)
     )
     require_shards(to, manifest.shards)
-    stale = stale_files(to, (*manifest.shards, manifest.index))
+    stale = [file for file in stale_files(to, (*manifest.shards, manifest.index)) if file not in spare]
     claim.require()
     write_manifest(to, manifest)
     claim.require()

@@ -51,11 +51,18 @@ class JoinRates(_Part):
     masks: float | None = None
 
 
+class Erasure(_Part):
+    """That somebody was taken out: when (a date), and how many images; not who."""
+
+    date: str
+    images: int
+
+
 class Manifest(_Part):
     """A data set in one page.
 
-    `licence_accepted` is what the user said to accept. `content_hash` covers everything but `created` and itself, so
-    the same images and side files give the same hash.
+    `licence_accepted` is what the user said to accept. `content_hash` covers everything but `created`, `erasures` and
+    itself, which tell when something was done: the same images and side files give the same hash.
     """
 
     format_version: int = FORMAT_VERSION
@@ -67,6 +74,7 @@ class Manifest(_Part):
     index: ShardEntry
     pose: PoseClusters | None
     join_rates: JoinRates
+    erasures: tuple[Erasure, ...] = ()
     created: str
     content_hash: str
 
@@ -83,7 +91,7 @@ def make_manifest(**content: Any) -> Manifest:
 
 
 def _content_hash(manifest: Manifest) -> str:
-    content = manifest.model_dump(mode="json", exclude={"created", "content_hash"})
+    content = manifest.model_dump(mode="json", exclude={"created", "erasures", "content_hash"})
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
