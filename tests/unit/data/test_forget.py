@@ -73,7 +73,8 @@ def test_killed_at_any_step_it_ends_the_same(folder, tmp_path, monkeypatch, step
         with pytest.raises(Killed):
             forget_identity(uris[0], "003")
     killed, undisturbed = (forget_identity(uri, "003") for uri in uris)
-    assert killed == undisturbed
+    assert killed.manifest.content_hash == undisturbed.manifest.content_hash
+    assert (killed.num_images, killed.num_rewritten) == (undisturbed.num_images, undisturbed.num_rewritten) == (6, 1)
     names = [sorted(path.relative_to(uri) for path in Path(uri).rglob("*")) for uri in uris]
     assert names[0] == names[1]
     with pytest.raises(DataError, match="has no identity '003'"):
