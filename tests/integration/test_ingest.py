@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -18,7 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.ingest import ingest_folder
+from pipelines.ingest import ingest_folder, side_files_of
+from pipelines.poses import centroids_file, cluster_folder
 from rlq_ray.data import (
     DataSet,
     Manifest,
@@ -31,6 +33,7 @@ from rlq_ray.data import (
     start_ingest,
     write_shard,
 )
+from rlq_ray.data.poses import PoseVariant
 from rlq_ray.errors import DataError, StorageError
 from rlq_ray.storage import list_files, locate
 
@@ -195,3 +198,31 @@ def test_an_identity_leaves_a_data_set_in_s3(s3_uri: str, tmp_path: Path) -> Non
     kept = {entry.path for entry in (*dataset.manifest.shards, dataset.manifest.index)}
     left = {file.uri.removeprefix(f"{s3_uri}/") for file in list_files(locate(s3_uri))}
     assert left == {*kept, "manifest.json"}
+
+
+def test_clusters_written_as_a_file_are_those_of_the_skeletons(ray_cluster: object, tmp_path: Path) -> None:
+    root = make_root(tmp_path / "market", 30, 2)
+    generator = np.random.default_rng(0)
+    people = [
+        {"image_id": file.name, "score": 1.0, "keypoints": generator.uniform(0, 8, 51).tolist()}
+        for file in sorted(root.rglob("*.png"))[1:]
+    ]
+    keypoints, table = tmp_path / "keypoints.json", tmp_path / "poses.csv"
+    keypoints.write_text(json.dumps(people))
+    columns: list[tuple[PoseVariant, int]] = [("R_LA", 3), ("R_LAC", 5)]
+    fitted = cluster_folder(root, "market1501", keypoints, table, columns=columns)
+    assert table.read_text().startswith("Category,Image,R_LA_3,R_LAC_5\n")
+    poses = {}
+    for name, options in {
+        "fitted": {"keypoints": keypoints},
+        "joined": {"poses": table},
+        "given": {"keypoints": keypoints, "centroids": str(centroids_file(table))},
+    }.items():
+        given = {"poses": None, "keypoints": None} | options
+        side_files = side_files_of(None, masks=None, k=5, variant="R_LAC", partial=False, **given)
+        manifest = ingest_folder(root, "market1501", str(tmp_path / name), name=name, side_files=side_files)
+        assert manifest.pose is not None
+        assert manifest.pose.centroids == (() if name == "joined" else fitted[1].centroids)
+        poses[name] = DataSet.open(str(tmp_path / name)).index.pose.tolist()
+    assert poses["fitted"] == poses["joined"] == poses["given"]
+    assert (poses["fitted"].count(0), max(poses["fitted"])) == (1, 5)
