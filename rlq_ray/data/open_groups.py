@@ -27,6 +27,8 @@ class OpenGroups:
         self._fetch, self._max_bytes = fetch, max_bytes
         self._lock = threading.Lock()
         self._held: OrderedDict[GroupKey, Future[bytes]] = OrderedDict()
+        self._sizes: dict[GroupKey, int] = {}
+        """Bytes of those that are here; the others of `_held` are on their way, and stay."""
         self._held_bytes = 0
 
     def __len__(self) -> int:
@@ -54,46 +56,56 @@ class OpenGroups:
                 continue
 
     def request(self, key: GroupKey, pool: Executor) -> None:
-        """Have a row group fetched by a thread of the pool, unless it is held or on its way."""
+        """Have a row group fetched by a thread of the pool, unless it is held or on its way.
+
+        Raises:
+            RuntimeError: the pool is closed or has no thread; the next `get` fetches it itself.
+        """
         with self._lock:
             if key in self._held:
                 return
             future: Future[bytes] = Future()
             self._held[key] = future
-        pool.submit(self._fill, key, future).add_done_callback(
-            lambda task: self._abandon(key, future) if task.cancelled() else None
-        )
+        try:
+            task = pool.submit(self._fill, key, future)
+        except BaseException:
+            self._abandon(key, future)
+            raise
+        task.add_done_callback(lambda task: self._abandon(key, future) if task.cancelled() else None)
 
     def release(self, key: GroupKey) -> None:
         """Forget a row group that is not needed any more."""
         with self._lock:
-            future = self._held.get(key)
-            if future is not None and future.done():
+            if key in self._sizes:
                 self._drop(key)
 
     def _fill(self, key: GroupKey, future: Future[bytes]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
         try:
             content = self._fetch(key)
         except BaseException as error:
             with self._lock:
-                self._held.pop(key, None)
+                del self._held[key]
             future.set_exception(error)
             return
+        with self._lock:  # counted before anybody can use and release it
+            self._sizes[key] = len(content)
+            self._held_bytes += len(content)
+            self._make_room(key)
         future.set_result(content)
-        with self._lock:
-            if self._held.get(key) is future:
-                self._held_bytes += len(content)
-                self._make_room(key)
 
     def _abandon(self, key: GroupKey, future: Future[bytes]) -> None:
+        """Have those who wait for it fetch it themselves, unless a thread of the pool has begun all the same."""
         with self._lock:
-            self._held.pop(key, None)
-        future.cancel()
+            if future.cancel():
+                del self._held[key]
 
     def _make_room(self, newest: GroupKey) -> None:
-        oldest_first = [key for key, future in self._held.items() if future.done() and key != newest]
+        oldest_first = [key for key in self._held if key in self._sizes and key != newest]
         while self._held_bytes > self._max_bytes and oldest_first:
             self._drop(oldest_first.pop(0))
 
     def _drop(self, key: GroupKey) -> None:
-        self._held_bytes -= len(self._held.pop(key).result())
+        del self._held[key]
+        self._held_bytes -= self._sizes.pop(key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -91,3 +93,37 @@ def test_who_waits_for_a_reader_that_was_closed_reads_itself(store):
         readers.shutdown(wait=False, cancel_futures=True)
         store.gate.set()
         assert waiting.result(timeout=20) == b"\x01" * 10
+
+
+def test_a_pool_that_is_closed_leaves_nobody_waiting(store):
+    groups = OpenGroups(store, 100)
+    closed = ThreadPoolExecutor(1)
+    closed.shutdown()
+    with pytest.raises(RuntimeError):
+        groups.request(A, closed)
+    assert len(groups) == 0  # or the next line would wait for ever
+    assert groups.get(A) == bytes(10)
+
+
+def test_many_threads_keep_the_bound(store):
+    groups = OpenGroups(store, 200)
+
+    def use(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(500):
+            key = GroupKey(chance.randrange(100), masks=False)
+            assert groups.get(key) == bytes([key.group]) * 10
+            if chance.random() < 0.5:
+                groups.release(key)
+
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads get in between everywhere
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(use, range(8)))
+    finally:
+        sys.setswitchinterval(usual_s)
+    assert len(groups) <= 20
+    for number in range(100, 140):
+        groups.get(GroupKey(number, masks=False))
+    assert len(groups) == 20  # neither more nor fewer: what is counted is what is held
