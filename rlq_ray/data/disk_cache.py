@@ -9,20 +9,25 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import time
 import uuid
 import warnings
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import IO
 
 from rlq_ray.errors import UsageError
 
-NUM_LOCKS = 256
 SUFFIX = ".rows"
 SPARE_SHARE = 0.1
 """Share of the bound that is freed at once when it is reached."""
 LOOK_SHARE = 0.02
-"""Share of the bound that a process writes before it looks through all files again; so far may the bound be passed."""
+"""Share of the bound that a process writes of a data set before it looks through all files again.
+
+By so much may each of a node's processes pass the bound with each of its data sets: 8 of them by 16 % together.
+"""
+ABANDONED_S = 3600.0
+"""Age from which a part of a file has no writer any more: it was killed."""
 
 
 def default_folder() -> Path:
@@ -61,39 +66,53 @@ class DiskCache:
             Exception: what `fetch` raised.
         """
         path = self._own / f"{name}{SUFFIX}"
-        with self._locked(f"{zlib.crc32(str(path).encode()) % NUM_LOCKS:03d}"):
-            with contextlib.suppress(OSError):
-                content = path.read_bytes()
-                if is_sound(content):
-                    os.utime(path)  # it was used just now
-                    return content
-                path.unlink()
-            content = fetch()
-            self._keep(path, content)
+        content = _read_sound(path, is_sound)
+        if content is not None:
+            return content
+        with contextlib.ExitStack() as held:
+            is_locked = self._try(lambda: held.enter_context(self._locked(f"{self._own.name}-{name}")))
+            content = _read_sound(path, is_sound)  # another may have kept it meanwhile
+            if content is None:
+                content = fetch()
+                if is_locked:
+                    self._try(lambda: self._keep(path, content))
         return content
 
     def retain(self, prefixes: Collection[str]) -> None:
         """Delete what is kept of this data set but begins with none of these, such as shards of people who left."""
-        for path in self._own.glob(f"*{SUFFIX}"):
-            if path.name.partition("-")[0] not in prefixes:
+        for path in self._own.glob("*"):
+            if path.name.lstrip(".").partition("-")[0] not in prefixes:
                 path.unlink(missing_ok=True)
+
+    def _try(self, act: Callable[[], object]) -> bool:
+        """Do what the cache alone needs; tell whether it succeeded, and the user once if the disk refused it."""
+        try:
+            act()
+        except FileNotFoundError:  # the folder was removed by hand just now: the next file makes it again
+            return False
+        except OSError as error:
+            if not self._has_complained:
+                self._has_complained = True
+                warnings.warn(
+                    f"cannot keep row groups in {self._folder} ({error.strerror}), reading from the store: "
+                    "free space there, or set RLQ_CACHE to another disk",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+            return False
+        return True
 
     def _keep(self, path: Path, content: bytes) -> None:
         part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(content)
             part.replace(path)
-            self._make_room(len(content))
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            if not self._has_complained:  # reading goes on from the store
-                self._has_complained = True
-                warnings.warn(
-                    f"cannot keep row groups in {self._folder} ({error.strerror}), reading all from the store: "
-                    "free space there, or set RLQ_CACHE to another disk",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+        except OSError:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
+        self._make_room(len(content))
 
     def _make_room(self, added: int) -> None:
         """Delete what was used longest ago, if the bound is reached; every process looks from time to time."""
@@ -102,24 +121,61 @@ class DiskCache:
             return
         self._unseen_bytes = 0
         with self._locked("room"):
-            files = [(stat.st_mtime, stat.st_size, path) for path, stat in self._files()]
+            files = sorted((stat.st_mtime, stat.st_size, path) for path, stat in self._files())
             held = sum(size for _, size, _ in files)
-            if held <= self._max_bytes:
-                return
-            for _, size, path in sorted(files):
-                path.unlink(missing_ok=True)
-                held -= size
-                if held <= (1 - SPARE_SHARE) * self._max_bytes:
-                    return
+            bound = self._max_bytes if held <= self._max_bytes else (1 - SPARE_SHARE) * self._max_bytes
+            for used_s, size, path in files:
+                is_whole = path.name.endswith(SUFFIX)
+                if held > bound if is_whole else used_s < time.time() - ABANDONED_S:
+                    path.unlink(missing_ok=True)
+                    held -= size
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for path in self._folder.glob(f"*/*{SUFFIX}"):
+        """List what is kept, and the parts of what is being written or was when its writer was killed."""
+        for path in self._folder.glob(f"*/*{SUFFIX}*"):
             with contextlib.suppress(FileNotFoundError):
                 yield path, path.stat()
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        """Keep the other threads and processes of the node out; ends with the process, however that ends."""
-        with (self._locks / name).open("w") as lock:
+        """Keep the other threads and processes of the node out; ends with the process, however that ends.
+
+        Each name has a lock file of its own, so that a read that stalls holds up nobody but who wants the same.
+
+        Raises:
+            OSError: the disk refuses it.
+        """
+        path = self._locks / name
+        with _lock_file(path):
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink()  # who waits for it finds that it is gone, and makes another
+
+
+def _read_sound(path: Path, is_sound: Callable[[bytes], bool]) -> bytes | None:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if not is_sound(content):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # it was used just now
+    return content
+
+
+def _lock_file(path: Path) -> IO[bytes]:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("wb")
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                    return lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()  # whoever held it has taken it away
