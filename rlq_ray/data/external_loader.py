@@ -6,10 +6,10 @@ import torch
 
 from rlq_ray.config.schema import BatchConfig, DataConfig
 from rlq_ray.data.assemble import Labels
-from rlq_ray.data.loader import CPU, BatchLoader, window_groups
-from rlq_ray.data.partition import Rows, rank_share, shuffled_batches
+from rlq_ray.data.loader import CPU, WHOLE_SET, BatchLoader, groups_in_window
+from rlq_ray.data.partition import Rows, num_full_batches, rank_share, shuffled_batches
 from rlq_ray.data.reader import DataSet
-from rlq_ray.data.window import ImageWindow, num_lanes
+from rlq_ray.data.window import ImageWindow
 
 
 class ExternalLoader(BatchLoader):
@@ -35,21 +35,20 @@ class ExternalLoader(BatchLoader):
         """
         self._rows, self._batch, self._seed = rows, batch, seed
         self._share = rank_share(batch.external_images, rank, world_size)
-        steps = len(shuffled_batches(len(rows), batch.external_images, seed=seed, epoch=0))
-        lanes = num_lanes(batch.external_images)
-        open_groups = window_groups(dataset, rows, data, lanes=lanes, masks=False)
-        self._window = open_groups and ImageWindow(
-            rows,
-            dataset.index.group[rows],
-            num_images=batch.external_images,
-            window_groups=open_groups,
-            seed=seed,
-        )
+        steps = num_full_batches(len(rows), batch.external_images)
+        sampler, self._window = WHOLE_SET, None
+        window_groups = groups_in_window(dataset, rows, data)
+        if window_groups is not None:
+            group = dataset.index.group[rows]
+            images = batch.external_images
+            self._window = ImageWindow(rows, group, num_images=images, window_groups=window_groups, seed=seed)
+            sampler = f"a window of {window_groups} row groups in {self._window.num_lanes} lanes"
         super().__init__(
             dataset,
             rows,
             Labels.unknown(dataset),
             data=data,
+            sampler=sampler,
             steps_per_epoch=steps,
             with_masks=False,
             device=device,
@@ -57,7 +56,7 @@ class ExternalLoader(BatchLoader):
 
     def rows_of_epoch(self, epoch: int) -> Rows:
         """List this rank's rows of every batch of an epoch, `(steps, B)`."""
-        if self._window:
+        if self._window is not None:
             return self._window.places(self._share, epoch=epoch)
         batches = shuffled_batches(len(self._rows), self._batch.external_images, seed=self._seed, epoch=epoch)
         return self._rows[batches[:, self._share]]

@@ -16,6 +16,18 @@ def num_identity_steps(num_images: int, num_identities: int, images_per_identity
     return max(1, num_images // (num_identities * images_per_identity))
 
 
+def require_identities(num_there: int, num_identities: int) -> None:
+    """Refuse fewer identities than a batch has.
+
+    Raises:
+        DataError: there are fewer.
+    """
+    if num_there < num_identities:
+        raise DataError(
+            f"{num_there} training identities do not fill a batch of {num_identities}: lower batch.identities"
+        )
+
+
 def identity_batches(
     rows: Rows,
     identity: NDArray[np.int64],
@@ -38,10 +50,7 @@ def identity_batches(
     """
     generator = order_generator(seed, epoch)
     names = np.unique(identity)
-    if len(names) < num_identities:
-        raise DataError(
-            f"{len(names)} training identities do not fill a batch of {num_identities}: lower batch.identities"
-        )
+    require_identities(len(names), num_identities)
     wardrobe = {int(name): Wardrobe(rows[identity == name], clothes[identity == name], generator) for name in names}
     turns = _Turns(names, generator)
     batches = np.empty((steps, num_identities, images_per_identity), dtype=np.int64)

@@ -90,7 +90,8 @@ class Index:
     `gender` is 1 male, 0 female, −1 unknown; `pose` a cluster from 1, or 0 for no pose; `height` and `width` are the
     stored image's pixels. `group` numbers the row groups over all shards, ascending; group g has the rows from
     `first_row[g]` to `first_row[g + 1]`, in shard `shard_of_group[g]` of the manifest's list. `files` has the ranges
-    of the images and of the masks, if there are any; `crc32_of_group` is of a row group's images as they lie there.
+    of the images and of the masks, if there are any; the checksums of a group are of its images, and of what lies from
+    there to the end of its masks.
     """
 
     identity: Names
@@ -107,7 +108,8 @@ class Index:
     first_row: NDArray[np.int64]
     shard_of_group: NDArray[np.int32]
     files: dict[str, FileRanges]
-    crc32_of_group: NDArray[np.uint32]
+    images_crc32: NDArray[np.uint32]
+    masks_crc32: NDArray[np.uint32]
 
     def __len__(self) -> int:
         return len(self.camera)
@@ -157,7 +159,8 @@ def index_from_table(table: pa.Table) -> Index:
         first_row=np.append(first_row, len(shard)).astype(np.int64),
         shard_of_group=shard[first_row],
         files=files,
-        crc32_of_group=_numbers(table, "images_crc32")[first_row],
+        images_crc32=_numbers(table, "images_crc32")[first_row],
+        masks_crc32=_numbers(table, "masks_crc32")[first_row],
     )
 
 

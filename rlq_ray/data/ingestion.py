@@ -237,7 +237,8 @@ def _mask_files(masks: MaskFiles | None) -> tuple[str | None, str | None, str | 
 
 def _jobs(rows: Sequence[PlannedImage], survey: Survey, to: Location, shard_rows: int) -> Iterator[ShardJob]:
     """Cut rows into row groups, and gather whole row groups into shards of bounded size."""
-    sizes = cut_row_groups([(row.split, row.identity) for row in rows], min(shard_rows, MAX_GROUP_ROWS))
+    keys = [(row.split, row.identity) for row in rows]
+    sizes = cut_row_groups(keys, survey.num_bytes.tolist(), max_rows=min(shard_rows, MAX_GROUP_ROWS))
     start, number = 0, 0
     for shard in _gather(sizes, survey, shard_rows):
         end = start + sum(shard)

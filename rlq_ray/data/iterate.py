@@ -46,7 +46,7 @@ def iterate_rows(
         masks=with_masks,
         threads=data.read_threads,
         batches=data.read_ahead_batches,
-        is_kept=fits_in_memory(dataset, rows, data, with_masks),
+        is_kept=fits_in_memory(dataset, rows, masks=with_masks),
     )
     ahead: deque[Future[Batch]] = deque()
     submitted = 0

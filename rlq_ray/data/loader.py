@@ -6,13 +6,12 @@ left. Knows neither Ray nor the training loop.
 
 from __future__ import annotations
 
-import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -22,10 +21,11 @@ from rlq_ray.data.assemble import Assembler, Labels
 from rlq_ray.data.partition import Rows
 from rlq_ray.data.read_ahead import EpochPlan, ReadAhead
 from rlq_ray.data.reader import DataSet
-from rlq_ray.errors import CheckpointError, UsageError
+from rlq_ray.errors import CheckpointError
 from rlq_ray.types import Batch, LoaderCounts
 
 CPU = torch.device("cpu")
+WHOLE_SET = "the whole set"
 
 
 class BatchLoader(ABC):
@@ -43,10 +43,14 @@ class BatchLoader(ABC):
         labels: Labels,
         *,
         data: DataConfig,
+        sampler: str,
         steps_per_epoch: int,
         with_masks: bool,
         device: torch.device,
     ) -> None:
+        """Deliver `rows` in an order that `sampler` names."""
+        self.sampler = sampler
+        self._order = f"{dataset.manifest.name} {dataset.manifest.content_hash[:12]}, {sampler}"
         self.steps_per_epoch = steps_per_epoch
         self._dataset, self._data = dataset, data
         self._assembler = Assembler(dataset, labels, data=data, with_masks=with_masks, device=device)
@@ -63,7 +67,7 @@ class BatchLoader(ABC):
             masks=with_masks,
             threads=data.read_threads,
             batches=data.read_ahead_batches,
-            is_kept=fits_in_memory(dataset, rows, data, with_masks),
+            is_kept=fits_in_memory(dataset, rows, masks=with_masks),
         )
 
     @abstractmethod
@@ -77,15 +81,19 @@ class BatchLoader(ABC):
             DataError: an image or shard cannot be read.
             StorageError: the store stayed away.
         """
+        began_s = time.monotonic()
         while len(self._ahead) <= self._data.prefetch_batches:
             self._submit(self._position + len(self._ahead))
-        began_s = time.monotonic()
-        batch = self._ahead[0].result()
+        try:
+            batch = self._ahead.popleft().result()
+        except BaseException:  # an interruption, too
+            self._go_to(self._position)  # the next call tries again
+            raise
         self._stall_s += time.monotonic() - began_s
-        self._ahead.popleft()  # only now, so that a batch that failed keeps its place
         self._reading.after(self._position)
         self._position += 1
         self._images += len(batch)
+        self._forget_plans()
         return batch
 
     def counts(self) -> LoaderCounts:
@@ -100,31 +108,36 @@ class BatchLoader(ABC):
             hedges=read.hedges,
         )
 
-    def state_dict(self) -> dict[str, int]:
-        """Say which batch comes next."""
+    def state_dict(self) -> dict[str, Any]:
+        """Say which batch comes next, and of which order."""
         epoch, step = divmod(self._position, self.steps_per_epoch)
-        return {"epoch": epoch, "step": step}
+        return {"epoch": epoch, "step": step, "order": self._order}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with the batch that a `state_dict` names.
 
         Raises:
-            CheckpointError: epochs had another number of steps.
+            CheckpointError: batches come in another order now, or epochs have another number of steps.
         """
+        order = state.get("order", self._order)  # checkpoints of before it was written lack it
+        if order != self._order:
+            raise CheckpointError(
+                f"the checkpoint's batches came from {order}, now they come from {self._order}: resume with "
+                "the data set and the data.window_mb that it was begun with"
+            )
         if not 0 <= state["step"] < self.steps_per_epoch:
             raise CheckpointError(
                 f"the checkpoint stopped at step {state['step']}, but an epoch now has {self.steps_per_epoch}: "
                 "resume with the batch size and data set it was begun with"
             )
-        self._drop_ahead()
-        self._position = state["epoch"] * self.steps_per_epoch + state["step"]
-        self._reading.restart(self._position)
+        self._go_to(state["epoch"] * self.steps_per_epoch + state["step"])
 
     def close(self) -> None:
         """Stop the threads and forget what they made ready."""
         self._drop_ahead()
+        self._dataset.abandon_reads()
+        self._reading.close()  # first, since the decoders wait for it
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._reading.close()
         self._planner.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> Self:
@@ -145,37 +158,37 @@ class BatchLoader(ABC):
         for coming in (epoch, epoch + 1):
             if coming not in self._plans:
                 self._plans[coming] = self._planner.submit(self._lay_out, coming)
-        for past in [known for known in self._plans if known < epoch - 1]:
-            del self._plans[past]
         return self._plans[epoch].result()
+
+    def _forget_plans(self) -> None:
+        for past in [known for known in self._plans if known < self._position // self.steps_per_epoch]:
+            del self._plans[past]
 
     def _lay_out(self, epoch: int) -> EpochPlan:
         return EpochPlan.of(self.rows_of_epoch(epoch), self._dataset.index.group)
+
+    def _go_to(self, batch: int) -> None:
+        self._drop_ahead()
+        self._position = batch
+        self._reading.restart(batch)
 
     def _drop_ahead(self) -> None:
         while self._ahead:
             self._ahead.pop().cancel()
 
 
-def window_groups(dataset: DataSet, rows: Rows, data: DataConfig, *, lanes: int, masks: bool) -> int | None:
+def groups_in_window(dataset: DataSet, rows: Rows, data: DataConfig) -> int | None:
     """Count the row groups that a window holds; None if it holds them all, and the set is drawn from as a whole.
 
-    Raises:
-        UsageError: it holds fewer than a batch has lanes.
+    Only images count, so that the order does not depend on whether masks are read.
     """
     groups = np.unique(dataset.index.group[rows])
-    total_mb = dataset.group_bytes(groups, masks=masks) / 2**20
+    total_mb = dataset.group_bytes(groups, masks=False) / 2**20
     if data.window_mb == "all" or total_mb <= data.window_mb:
         return None
-    window_groups = int(data.window_mb * len(groups) / total_mb)
-    if window_groups < lanes:
-        raise UsageError(
-            f"data.window_mb={data.window_mb:g} holds {window_groups} row groups of {dataset.location}, but a batch "
-            f"draws from {lanes} at once: set it to {math.ceil(lanes * total_mb / len(groups))} or more"
-        )
-    return window_groups
+    return max(1, int(data.window_mb * len(groups) / total_mb))
 
 
-def fits_in_memory(dataset: DataSet, rows: Rows, data: DataConfig, masks: bool) -> bool:
-    """Tell whether the row groups of some rows can stay in memory."""
-    return dataset.group_bytes(np.unique(dataset.index.group[rows]), masks=masks) <= data.cache_mb * 2**20
+def fits_in_memory(dataset: DataSet, rows: Rows, *, masks: bool) -> bool:
+    """Tell whether the row groups of some rows can all stay in the data set's memory."""
+    return dataset.group_bytes(np.unique(dataset.index.group[rows]), masks=masks) <= dataset.cache_bytes

@@ -35,13 +35,22 @@ def rank_share(size: int, rank: int, world_size: int) -> slice:
     return slice(rank * share, (rank + 1) * share)
 
 
-def shuffled_batches(num_rows: int, batch: int, *, seed: int, epoch: int) -> Rows:
-    """Permute `0…num_rows−1` into batches `(steps, batch)`; what does not fill a batch waits for another epoch.
+def num_full_batches(num_rows: int, batch: int) -> int:
+    """Count the whole batches in an epoch.
 
     Raises:
         DataError: fewer rows than a batch.
     """
     if num_rows < batch:
         raise DataError(f"{num_rows} images do not fill a batch of {batch}: lower batch.external_images, or add images")
-    steps = num_rows // batch
+    return num_rows // batch
+
+
+def shuffled_batches(num_rows: int, batch: int, *, seed: int, epoch: int) -> Rows:
+    """Permute `0…num_rows−1` into batches `(steps, batch)`; what does not fill a batch waits for another epoch.
+
+    Raises:
+        DataError: fewer rows than a batch.
+    """
+    steps = num_full_batches(num_rows, batch)
     return order_generator(seed, epoch).permutation(num_rows)[: steps * batch].reshape(steps, batch)

@@ -11,7 +11,7 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,11 +43,12 @@ class DataSet:
     """An opened data set; row numbers name images."""
 
     def __init__(
-        self, location: Location, manifest: Manifest, index: Index, *, cache_mb: int, disk_cache_mb: int
+        self, location: Location, manifest: Manifest, index: Index, *, cache_mb: float, disk_cache_mb: int
     ) -> None:
         self.location, self.manifest, self.index = location, manifest, index
-        self._bounds = {"cache_mb": cache_mb, "disk_cache_mb": disk_cache_mb}
-        self._groups = OpenGroups(self._fetch, cache_mb * 2**20)
+        self._bounds: dict[str, Any] = {"cache_mb": cache_mb, "disk_cache_mb": disk_cache_mb}
+        self.cache_bytes = int(cache_mb * 2**20)
+        self._groups = OpenGroups(self._fetch, self.cache_bytes)
         self._ranges = RangeReader()
         self._start_of_group = index.files["image"].offset[index.first_row[:-1]]
         self._is_checked = np.zeros(len(manifest.shards), dtype=np.bool_)
@@ -57,7 +58,7 @@ class DataSet:
             self._disk.retain({entry.sha256[:16] for entry in manifest.shards})
 
     @classmethod
-    def open(cls, uri: str | Location, *, cache_mb: int = DEFAULT_CACHE_MB, disk_cache_mb: int = 0) -> DataSet:
+    def open(cls, uri: str | Location, *, cache_mb: float = DEFAULT_CACHE_MB, disk_cache_mb: int = 0) -> DataSet:
         """Read the manifest and the index.
 
         `cache_mb` bounds the MiB of row groups kept in memory; `disk_cache_mb` those kept on this node's disk, shared
@@ -102,6 +103,10 @@ class DataSet:
     def release(self, key: GroupKey) -> None:
         """Forget a row group whose rows are not needed for long."""
         self._groups.release(key)
+
+    def abandon_reads(self) -> None:
+        """Let reads that are under way fail soon instead of trying on; nobody waits for them any more."""
+        self._ranges.abandon()
 
     def counts(self) -> ReadCounts:
         """Count what was read from the store so far."""
@@ -152,9 +157,9 @@ class DataSet:
     def _span(self, key: GroupKey) -> tuple[int, int]:
         """Find the bytes from the first image of a row group to the last, or to its last mask."""
         rows = slice(*self.index.first_row[key.group : key.group + 2].tolist())
-        files = self.index.files if key.masks else {"image": self.index.files["image"]}
-        ends = (ranges.offset[rows] + ranges.size[rows] for ranges in files.values())
-        return int(self._start_of_group[key.group]), max(int(end.max()) for end in ends)
+        files = self.index.files.values() if key.masks else (self.index.files["image"],)
+        ends = [((ranges.offset[rows] + ranges.size[rows]) * (ranges.size[rows] > 0)).max() for ranges in files]
+        return int(self._start_of_group[key.group]), int(max(ends))
 
     def group_bytes(self, groups: NDArray[np.int32], *, masks: bool) -> int:
         """Add up what some row groups take in memory."""
@@ -176,6 +181,8 @@ class DataSet:
         start, end = self._span(key)
         content = self._read(shard, start, end - start)
         if not self._is_sound(content, key):
+            content = self._read(shard, start, end - start)  # the line may have done it
+        if not self._is_sound(content, key):
             raise DataError(
                 f"{self._place(shard)} is damaged (checksum of row group {self.index.row_group(key.group)}): "
                 "ingest the data set again"
@@ -183,11 +190,15 @@ class DataSet:
         return content
 
     def _is_sound(self, content: bytes, key: GroupKey) -> bool:
-        """Tell whether images are as they were ingested. Masks are PNG files, which carry checksums themselves."""
+        """Tell whether images and masks are as they were ingested."""
         start, end = self._span(key)
         images_end = self._span(GroupKey(key.group, masks=False))[1]
-        checksum = zlib.crc32(memoryview(content)[: images_end - start])
-        return len(content) == end - start and checksum == self.index.crc32_of_group[key.group]
+        view = memoryview(content)
+        return (
+            len(content) == end - start
+            and zlib.crc32(view[: images_end - start]) == self.index.images_crc32[key.group]
+            and (not key.masks or zlib.crc32(view[images_end - start :]) == self.index.masks_crc32[key.group])
+        )
 
     def _read(self, shard: int, start: int, size: int) -> bytes:
         """Read a range of a shard, which must be as long as the manifest says."""
@@ -222,5 +233,5 @@ def read_index(location: Location, manifest: Manifest) -> pa.Table:
     return pq.read_table(pa.BufferReader(content))
 
 
-def _reopen(location: Location, bounds: dict[str, int]) -> DataSet:
+def _reopen(location: Location, bounds: dict[str, Any]) -> DataSet:
     return DataSet.open(location, **bounds)

@@ -12,28 +12,38 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from rlq_ray.data.records import MAX_GROUP_ROWS
+from rlq_ray.data.records import MAX_GROUP_BYTES, MAX_GROUP_ROWS
 
 
-def cut_row_groups(keys: Sequence[Hashable], max_rows: int = MAX_GROUP_ROWS) -> list[int]:
+def cut_row_groups(
+    keys: Sequence[Hashable],
+    num_bytes: Sequence[int],
+    *,
+    max_rows: int = MAX_GROUP_ROWS,
+    max_bytes: int = MAX_GROUP_BYTES,
+) -> list[int]:
     """Cut sorted rows into row groups and return their sizes.
 
-    `keys` say what a row belongs to, such as (split, identity). Keys that fit whole share a group; one that needs more
-    than `max_rows` is spread evenly over groups of its own.
+    `keys` say what a row belongs to, such as (split, identity), `num_bytes` how large its image is. Keys that fit whole
+    share a group; one that does not fit into a group is spread evenly over groups of its own.
     """
     sizes: list[int] = []
-    room = 0
+    room_rows = room_bytes = start = 0
     for length in (len(list(run)) for _, run in groupby(keys)):
-        if length <= room:
+        run_bytes = sum(num_bytes[start : start + length])
+        start += length
+        if length <= room_rows and run_bytes <= room_bytes:
             sizes[-1] += length
-            room -= length
-        elif length <= max_rows:
+        elif length <= max_rows and run_bytes <= max_bytes:
             sizes.append(length)
-            room = max_rows - length
+            room_rows, room_bytes = max_rows, max_bytes
         else:
-            parts = -(-length // max_rows)
+            parts = min(length, max(-(-length // max_rows), -(-run_bytes // max_bytes)))
             sizes += [length // parts + (part < length % parts) for part in range(parts)]
-            room = 0
+            room_rows = room_bytes = 0
+            continue
+        room_rows -= length
+        room_bytes -= run_bytes
     return sizes
 
 

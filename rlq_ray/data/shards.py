@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -148,10 +148,17 @@ def _ranges(content: bytes, table: pa.Table, metadata: pq.RowGroupMetaData, grou
             found[f"{column}_offset"].append(position)
             found[f"{column}_size"].append(len(value) if value else 0)
             position += len(value) if value else 0
-    images = content[found["image_offset"][0] : found["image_offset"][-1] + found["image_size"][-1]]
-    found["images_crc32"] = [zlib.crc32(images)] * table.num_rows
+    start = found["image_offset"][0]
+    images_end, *ends = (_end_of_files(found[f"{column}_offset"], found[f"{column}_size"]) for column in FILE_COLUMNS)
+    masks_end = max(images_end, *ends)
+    found["images_crc32"] = [zlib.crc32(content[start:images_end])] * table.num_rows
+    found["masks_crc32"] = [zlib.crc32(content[images_end:masks_end])] * table.num_rows
     found["row_group"] = [group] * table.num_rows
     return pa.table(found, schema=RANGES_SCHEMA)
+
+
+def _end_of_files(offsets: Sequence[int], sizes: Sequence[int]) -> int:
+    return max((offset + size for offset, size in zip(offsets, sizes, strict=True) if size), default=0)
 
 
 def _row_groups(job: ShardJob) -> Iterator[pa.Table]:

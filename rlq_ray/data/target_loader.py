@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from rlq_ray.config.schema import BatchConfig, DataConfig
 from rlq_ray.data.assemble import Labels
-from rlq_ray.data.identity_sampler import identity_batches, num_identity_steps
-from rlq_ray.data.loader import CPU, BatchLoader, window_groups
+from rlq_ray.data.identity_sampler import identity_batches, num_identity_steps, require_identities
+from rlq_ray.data.loader import CPU, WHOLE_SET, BatchLoader, groups_in_window
 from rlq_ray.data.partition import Rows, rank_share
 from rlq_ray.data.reader import DataSet
 from rlq_ray.data.window import IdentityWindow
@@ -43,22 +44,35 @@ class TargetLoader(BatchLoader):
         self._batch, self._seed = batch, seed
         self._share = rank_share(batch.identities, rank, world_size)
         steps = steps_per_epoch or num_identity_steps(len(rows), batch.identities, batch.images_per_identity)
-        open_groups = window_groups(dataset, rows, data, lanes=batch.identities, masks=with_masks)
-        self._window = open_groups and IdentityWindow(
+        require_identities(len(np.unique(self._identity)), batch.identities)
+        sampler, self._window = WHOLE_SET, None
+        window_groups = groups_in_window(dataset, rows, data)
+        if window_groups is not None:
+            self._window = IdentityWindow(
+                rows,
+                dataset.index.group[rows],
+                self._identity,
+                self._clothes,
+                num_identities=batch.identities,
+                images_per_identity=batch.images_per_identity,
+                window_groups=window_groups,
+                seed=seed,
+            )
+            sampler = f"a window of {window_groups} row groups in {self._window.num_lanes} lanes"
+        super().__init__(
+            dataset,
             rows,
-            dataset.index.group[rows],
-            self._identity,
-            self._clothes,
-            num_identities=batch.identities,
-            images_per_identity=batch.images_per_identity,
-            window_groups=open_groups,
-            seed=seed,
+            labels,
+            data=data,
+            sampler=sampler,
+            steps_per_epoch=steps,
+            with_masks=with_masks,
+            device=device,
         )
-        super().__init__(dataset, rows, labels, data=data, steps_per_epoch=steps, with_masks=with_masks, device=device)
 
     def rows_of_epoch(self, epoch: int) -> Rows:
         """List this rank's rows of every batch of an epoch, `(steps, B)`, an identity's images side by side."""
-        if self._window:
+        if self._window is not None:
             batches = self._window.places(self._share, steps=self.steps_per_epoch, epoch=epoch)
             return batches.reshape(self.steps_per_epoch, -1)
         batches = identity_batches(

@@ -10,7 +10,10 @@ from rlq_ray.config.load import flatten
 from rlq_ray.errors import CheckpointError, UsageError
 from rlq_ray.storage import Location, exists, read_json, write_json
 
-MAY_CHANGE = ("workers.", "train.epochs", "train.log_every_steps", "data.decode_threads", "data.prefetch", "data.cache")
+MAY_CHANGE = (
+    *("workers.", "train.epochs", "train.log_every_steps", "data.decode_threads", "data.prefetch", "data.cache"),
+    *("data.read_", "data.disk_cache"),
+)
 """Settings with which a run may go on differently."""
 
 RunState = Literal["running", "finished", "failed", "stopped"]

@@ -62,6 +62,7 @@ def _train(task: WorkerTask) -> None:
     _resume(parts)
     validation = Validation(parts, Embedding.of(config, parts.augmenter, device), config.evaluate, world)
     tracker = _open_tracker(task, world)
+    tracker.set_tags({f"data.{name}.drawn_from": phase.loader.sampler for name, phase in parts.state.phases.items()})
     reporter = Reporter(
         world=world,
         tracker=tracker,

@@ -6,7 +6,7 @@ The loop never asks which objective runs: a variant is another phase, or a setti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -24,6 +24,9 @@ class Moment:
 class Loader(Protocol):
     """An endless sequence of batches whose place can be kept; all workers have as many in an epoch."""
 
+    sampler: str
+    """What batches are drawn from, for people."""
+
     @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch."""
@@ -31,10 +34,10 @@ class Loader(Protocol):
     def next_batch(self) -> Batch:
         """Take the next batch."""
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Tell the place, in plain values."""
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a place."""
 
     def counts(self) -> LoaderCounts:

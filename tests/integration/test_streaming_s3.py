@@ -28,12 +28,12 @@ from rlq_ray.train.checkpoint import read_state
 IDENTITIES, IMAGES = 12, 40
 EPOCHS, STEPS_PER_EPOCH = 5, 20
 OUTAGE_S = 30
-WINDOW = {"window_mb": 3, "cache_mb": 3}
+WINDOW = {"window_mb": 10, "cache_mb": 10}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise in the LTCC layout, 14 KB an image: each identity fills a row group, and few fit into the window."""
+    """Noise in the LTCC layout, 55 KB an image: each identity fills a row group, and few fit into the window."""
     root = tmp_path_factory.mktemp("noise")
     for split in ("train", "query", "test"):
         (root / split).mkdir()
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for identity in range(IDENTITIES + 1):
         split = "train" if identity < IDENTITIES else "test"
         for shot in range(IMAGES):
-            pixels = generator.integers(0, 256, (96, 48, 3), dtype=np.uint8)
+            pixels = generator.integers(0, 256, (192, 96, 3), dtype=np.uint8)
             name = f"{identity:03d}_{shot % 2}_c{1 + shot % 3}_{shot:06d}.png"
             Image.fromarray(pixels).save(root / split / name)
     return root
@@ -55,7 +55,7 @@ def uri(folder: Path, s3_uri: str) -> str:
 
 def open_loader(dataset: DataSet, **options: object) -> TargetLoader:
     split = split_training(dataset.index, pose_clusters=0)
-    data = DataConfig(target="-", canvas_height=96, canvas_width=48, **WINDOW)
+    data = DataConfig(target="-", canvas_height=192, canvas_width=96, **WINDOW)
     batch = BatchConfig(identities=4, images_per_identity=4)
     return TargetLoader(dataset, split.train_rows, split.classes, batch=batch, data=data, seed=2, **options)
 
@@ -67,7 +67,7 @@ def take(loader: TargetLoader, count: int) -> list[torch.Tensor]:
 
 def test_batches_are_those_of_a_local_copy(folder: Path, uri: str, tmp_path: Path) -> None:
     ingest(folder, "ltcc", tmp_path / "local", name="noise")
-    here, there = (open_loader(DataSet.open(place, cache_mb=3)) for place in (str(tmp_path / "local"), uri))
+    here, there = (open_loader(DataSet.open(place, cache_mb=10)) for place in (str(tmp_path / "local"), uri))
     assert here.steps_per_epoch > 10
     steps = 2 * here.steps_per_epoch
     for ours, theirs in zip(take(here, steps), take(there, steps), strict=True):
@@ -148,7 +148,7 @@ def own_store(service_folder: Path) -> Iterator[ObjectStore]:
 def start_training(name: str, target: str, home: Path, store: ObjectStore) -> Training:
     home.mkdir()
     settings = [
-        *(f"data.target={target}", "data.window_mb=3", "data.cache_mb=3", "data.prefetch_batches=0"),
+        *(f"data.target={target}", "data.window_mb=10", "data.cache_mb=10", "data.prefetch_batches=0"),
         *("data.read_ahead_batches=0", f"train.epochs={EPOCHS}", f"train.steps_per_epoch={STEPS_PER_EPOCH}"),
         *("augment.recolour=false", "loss.weights.pose=0", "loss.weights.gender=0", "model.pose_branch=false"),
         *("model.gender_head=false", "loss.weights.disentangle=0"),

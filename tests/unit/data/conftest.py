@@ -86,6 +86,12 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 @pytest.fixture(scope="session")
+def large_folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """The same with 60 images of each training identity; not to be changed."""
+    return make_folder(tmp_path_factory.mktemp("large"), images_per_outfit=30)
+
+
+@pytest.fixture(scope="session")
 def shared_uri(shared_folder: Folder, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Not to be changed."""
     uri = tmp_path_factory.mktemp("data") / "mini"

@@ -23,14 +23,27 @@ def keys(*counts: int) -> list[int]:
     ],
 )
 def test_identities_stay_whole_or_alone(counts, sizes):
-    assert cut_row_groups(keys(*counts)) == sizes
+    assert cut_row_groups(keys(*counts), [1] * sum(counts), max_rows=64) == sizes
+
+
+@pytest.mark.parametrize(
+    ("counts", "num_bytes", "sizes"),
+    [
+        ((2, 2, 2), 20, [4, 2]),  # 80 bytes, and 40 more would be too many
+        ((10,), 20, [5, 5]),
+        ((3,), 300, [1, 1, 1]),  # one image may be larger than a group
+    ],
+)
+def test_large_images_make_smaller_groups(counts, num_bytes, sizes):
+    assert cut_row_groups(keys(*counts), [num_bytes] * sum(counts), max_rows=64, max_bytes=100) == sizes
 
 
 def test_every_cut_keeps_the_rule():
     generator = np.random.default_rng(0)
     for _ in range(50):
         rows = keys(*generator.integers(1, 150, 20).tolist())
-        sizes = cut_row_groups(rows)
+        num_bytes = generator.integers(1, 30, len(rows)).tolist()
+        sizes = cut_row_groups(rows, num_bytes, max_rows=64, max_bytes=1000)
         assert sum(sizes) == len(rows)
         assert max(sizes) <= 64
         ends = np.cumsum(sizes)
