@@ -41,6 +41,19 @@ def _peer(
 
 LIMIT = Contender("decoding alone", "decode_limit", "simplejpeg", "limit", "photos-1")
 PRODUCT = Contender("rlq, window 32 MiB", "product", "window", "product", "photos-1")
+SCALES = tuple(
+    Contender(
+        f"rlq, 10 × the images, {readers} reader{'s' * (readers > 1)}",
+        "product",
+        "window",
+        "scale",
+        "photos-10",
+        times=10,
+        readers=readers,
+    )
+    for readers in (1, 2, 3, 4)
+)
+LARGE = SCALES[0]
 CONTENDERS = (
     LIMIT,
     PRODUCT,
@@ -52,18 +65,7 @@ CONTENDERS = (
     # It reads thousands of images before it gives the first batch, and would be measured mostly without its reading.
     *_peer("Ray Data", "ray_data", "pil", python="product", times=10),
     *_peer("DataLoader, local files", "torch_files", "pil", python="product"),
-    *(
-        Contender(
-            f"rlq, 10 × the images, {readers} reader{'s' * (readers > 1)}",
-            "product",
-            "window",
-            "scale",
-            "photos-10",
-            times=10,
-            readers=readers,
-        )
-        for readers in (1, 2, 3, 4)
-    ),
+    *SCALES,
 )
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from loading.arena import Measurement
-from loading.contenders import CONTENDERS, LIMIT, PRODUCT, Contender, Side
+from loading.contenders import CONTENDERS, LARGE, LIMIT, PRODUCT, Contender, Side
 
 BATCH_IMAGES = 64
 Results = Mapping[str, Sequence[Measurement]]
@@ -62,6 +62,11 @@ def ratios(results: Results) -> str:
             f"- CPU per image {cpu:.2f} × decoding alone (target ≤ 1.15, aim 1.05)",
             f"- images/s {speed:.2f} × decoding alone",
         ]
+        if large := results.get(LARGE.name):
+            lines.append(
+                f"- with 10 × the images: CPU per image {ratio(large, limit, 'cpu_us'):.2f} × decoding alone, images/s "
+                f"{ratio(large, limit, 'images_per_s'):.2f} ×"
+            )
     for side, target in (("documented", 2.0), ("our decoder", 1.6)):
         if best := best_of(results, side):
             peer = results[best]
