@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rlq_ray.data.partition import Rows, order_generator
+from rlq_ray.data.partition import Rows, order_generator, places_of_names
 from rlq_ray.errors import DataError
 
 
@@ -49,10 +49,10 @@ def identity_batches(
         DataError: fewer identities than P.
     """
     generator = order_generator(seed, epoch)
-    names = np.unique(identity)
-    require_identities(len(names), num_identities)
-    wardrobe = {int(name): Wardrobe(rows[identity == name], clothes[identity == name], generator) for name in names}
-    turns = _Turns(names, generator)
+    places = places_of_names(identity)
+    require_identities(len(places), num_identities)
+    wardrobe = {name: Wardrobe(rows[own], clothes[own], generator) for name, own in places.items()}
+    turns = _Turns(np.array(list(places), dtype=np.int64), generator)
     batches = np.empty((steps, num_identities, images_per_identity), dtype=np.int64)
     for step in range(steps):
         for place, name in enumerate(turns.take(num_identities)):

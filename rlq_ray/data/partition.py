@@ -5,6 +5,8 @@ The sequence of global batches depends on the seed and the epoch alone, so any n
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,13 @@ Rows = NDArray[np.int64]
 def order_generator(seed: int, epoch: int) -> np.random.Generator:
     """Make the generator that orders one epoch."""
     return np.random.default_rng([seed % 2**64, epoch])
+
+
+def places_of_names(names: NDArray[np.integer[Any]]) -> dict[int, Rows]:
+    """Find where each name occurs, ascending; names in ascending order. One sort, however many names there are."""
+    by_name = np.argsort(names, kind="stable")
+    different, begins = np.unique(names[by_name], return_index=True)
+    return dict(zip(different.tolist(), np.split(by_name, begins)[1:], strict=True))
 
 
 def rank_share(size: int, rank: int, world_size: int) -> slice:

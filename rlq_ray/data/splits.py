@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlq_ray.data.index import Index
-from rlq_ray.data.partition import Rows
+from rlq_ray.data.partition import Rows, places_of_names
 from rlq_ray.errors import DataError
 from rlq_ray.types import ClassSpace
 
@@ -99,18 +99,18 @@ def _draw_identities(index: Index, train_rows: Rows, fraction: float, seed: int)
     """Draw the codes of the identities that are set aside."""
     identity, clothes = index.identity.codes[train_rows], index.clothes.codes[train_rows]
     camera = index.camera[train_rows]
-    names = np.unique(identity)
-    eligible = [name for name in names if _changes(clothes[identity == name], camera[identity == name])]
+    places = places_of_names(identity)
+    eligible = [name for name, own in places.items() if _changes(clothes[own], camera[own])]
     if not eligible:
-        eligible = [name for name in names if len(np.unique(camera[identity == name])) > 1]
-    wanted = max(MIN_VALIDATION_IDENTITIES, round(fraction * len(names)))
-    if len(eligible) < MIN_VALIDATION_IDENTITIES or len(names) - min(wanted, len(eligible)) < 2:
+        eligible = [name for name, own in places.items() if len(np.unique(camera[own])) > 1]
+    wanted = max(MIN_VALIDATION_IDENTITIES, round(fraction * len(places)))
+    if len(eligible) < MIN_VALIDATION_IDENTITIES or len(places) - min(wanted, len(eligible)) < 2:
         raise DataError(
-            f"{len(names)} training identities, {len(eligible)} of them with matches across cameras, cannot give "
+            f"{len(places)} training identities, {len(eligible)} of them with matches across cameras, cannot give "
             f"{wanted} for validation: add identities, or set data.validation_fraction=0"
         )
     order = np.random.default_rng(seed % 2**64).permutation(len(eligible))
-    return np.array([eligible[place] for place in sorted(order[:wanted])])
+    return np.array([eligible[place] for place in sorted(order[:wanted])], dtype=np.int32)
 
 
 def _changes(clothes: NDArray[np.int32], camera: NDArray[np.int32]) -> bool:

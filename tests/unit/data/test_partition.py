@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlq_ray.data.partition import rank_share, shuffled_batches
+from rlq_ray.data.partition import places_of_names, rank_share, shuffled_batches
 from rlq_ray.errors import DataError, UsageError
 
 
@@ -36,3 +36,12 @@ def test_an_epoch_is_a_new_permutation_without_its_rest():
 def test_less_than_a_batch_is_refused():
     with pytest.raises(DataError, match="9 images do not fill a batch of 10"):
         shuffled_batches(9, 10, seed=0, epoch=0)
+
+
+def test_names_are_found_wherever_they_occur():
+    names = np.random.default_rng(0).integers(-50, 50, 300).astype(np.int32)
+    places = places_of_names(names)
+    assert list(places) == sorted(set(names.tolist()))
+    for name, own in places.items():
+        np.testing.assert_array_equal(own, np.flatnonzero(names == name))
+    assert places_of_names(names[:0]) == {}
