@@ -51,14 +51,21 @@ class Pursuit(Generic[T]):
     def __init__(self, place: Location, act: Callable[[Handle], T], patience: Patience, hedge_s: float) -> None:
         self._place, self._act, self._patience, self._hedge_s = place, act, patience, hedge_s
         self._limits = S3Limits(min(patience.attempt_s, CONNECT_TIMEOUT_S), patience.attempt_s, 1, LANES)
+        self._answers: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
+        self._is_abandoned = False
         self.requests = self.retries = self.hedges = 0
+
+    def abandon(self) -> None:
+        """Let `run`, which another thread is in, raise soon; only while a client is made does it last on."""
+        self._is_abandoned = True
+        self._answers.put(self._farewell())
 
     def run(self, threads: AttemptThreads, handles: Handles) -> T:
         """Follow it up.
 
         Raises:
             NotFoundError: no such object or bucket.
-            StorageError: refused credentials, or no answer until the deadline.
+            StorageError: refused credentials, no answer until the deadline, or abandoned.
         """
         is_renewed = False
         pauses = pauses_s()
@@ -86,11 +93,22 @@ class Pursuit(Generic[T]):
     def _client(self) -> S3Client:
         return s3_client(self._place.path.partition("/")[0], self._limits)
 
+    def _listen(self) -> queue.SimpleQueue[T | BaseException]:
+        """Make the queue that is waited on next, so that what was asked for before is not heard any more."""
+        answers: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
+        self._answers = answers
+        if self._is_abandoned:  # looked at only now: `abandon` puts its word into this queue or is seen here
+            raise self._farewell()
+        return answers
+
+    def _farewell(self) -> StorageError:
+        return StorageError(f"cannot read {self._place}: given up: the reader was closed")
+
     def _attempt(
         self, client: S3Client, deadline_s: float, threads: AttemptThreads, handles: Handles
     ) -> T | BaseException:
         """Ask once, and once more beside it if there is no answer for a while; return the first answer of use."""
-        answers: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
+        answers = self._listen()
         self._send(client, answers, threads, handles)
         began_s = time.monotonic()
         give_up_s = min(began_s + self._patience.attempt_s, deadline_s)
@@ -129,7 +147,9 @@ class Pursuit(Generic[T]):
                 f"cannot read '{key}' of the bucket '{bucket}': {reason_of(cause)} "
                 f"({self.requests} tries in {self._patience.deadline_s:g} s); check the store and the network"
             ) from cause
-        time.sleep(pause_s)
+        word = _wait(self._listen(), time.monotonic() + pause_s)  # nobody answers; only `abandon` may speak
+        if isinstance(word, BaseException):
+            raise word
 
 
 def _wait(answers: queue.SimpleQueue[T | BaseException], until_s: float) -> T | BaseException | None:

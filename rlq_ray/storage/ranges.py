@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rlq_ray.errors import NotFoundError, StorageError
 from rlq_ray.storage.attempts import AttemptThreads
@@ -52,7 +52,8 @@ class RangeReader:
         self._patience = patience
         self._threads, self._handles = AttemptThreads(), Handles(MOST_HANDLES)
         self._counts, self._usual_s = ReadCounts(), 0.0
-        self._counts_lock = threading.Lock()  # held for some additions per read
+        self._under_way: set[Pursuit[Any]] = set()
+        self._lock = threading.Lock()  # of the counts and of what is under way; held for some additions per read
 
     def __reduce__(self) -> tuple[object, ...]:
         return RangeReader, (self._patience,)
@@ -60,6 +61,15 @@ class RangeReader:
     def counts(self) -> ReadCounts:
         """Return what was done so far."""
         return self._counts
+
+    def abandon(self) -> None:
+        """Let the reads from S3 that are under way raise a StorageError soon instead of trying on until the deadline.
+
+        Later ones are read as ever. What a read has asked the store for ends by itself, but nobody waits for it.
+        """
+        with self._lock:
+            for pursuit in self._under_way:
+                pursuit.abandon()
 
     def size(self, place: Location) -> int:
         """Return the size of a file in bytes; raises like `read`."""
@@ -72,7 +82,8 @@ class RangeReader:
 
         Raises:
             NotFoundError: no such file or bucket; at once.
-            StorageError: the store refuses the credentials, told at once; or it gave no answer until the deadline.
+            StorageError: the store refuses the credentials, told at once; it gave no answer until the deadline; or
+                the read was abandoned.
         """
         if start < 0 or size < 0:
             raise ValueError(f"start is {start}, size is {size}: give numbers from 0 on")
@@ -89,9 +100,13 @@ class RangeReader:
         began_s = time.monotonic()
         hedge_s = max(self._patience.hedge_s, SLOW * self._usual_s)
         pursuit = Pursuit(place, act, self._patience, hedge_s)
+        with self._lock:
+            self._under_way.add(pursuit)
         try:
             found = pursuit.run(self._threads, self._handles)
         finally:
+            with self._lock:
+                self._under_way.remove(pursuit)
             waited_s = time.monotonic() - began_s
             self._count(ReadCounts(pursuit.requests, pursuit.retries, pursuit.hedges, seconds=waited_s))
         if pursuit.retries == 0:
@@ -99,7 +114,7 @@ class RangeReader:
         return found
 
     def _count(self, more: ReadCounts) -> None:
-        with self._counts_lock:
+        with self._lock:
             so_far = self._counts
             self._counts = ReadCounts(
                 so_far.requests + more.requests,

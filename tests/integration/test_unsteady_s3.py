@@ -9,13 +9,13 @@ import socket
 import struct
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
 from cluster.object_store import start_object_store
 from rlq_ray.errors import NotFoundError, StorageError
-from rlq_ray.storage import Patience, RangeReader, attempts, locate, read_bytes, write_bytes
+from rlq_ray.storage import Patience, RangeReader, attempts, faults, locate, read_bytes, write_bytes
 from rlq_ray.storage.handles import Handles
 from rlq_ray.storage.s3 import S3Limits, s3_client
 
@@ -301,3 +301,44 @@ def test_a_server_that_comes_back_within_the_deadline_loses_no_read(service_fold
         assert reader.counts().retries >= 4
     finally:
         store.stop(grace_s=0.5)
+
+
+@pytest.mark.parametrize("is_silent", [True, False], ids=["silent", "down"])
+def test_reads_under_way_end_when_they_are_abandoned(place, line, monkeypatch, is_silent):
+    """They wait for an answer (of attempts and hedges), or pause before the next try since they are refused at once."""
+    monkeypatch.setattr(faults, "FIRST_PAUSE_S", 40.0)
+    reader = RangeReader(Patience(deadline_s=60, attempt_s=40, hedge_s=0.05))
+    assert reader.read(place, 11, 9) == CONTENT[11:20]
+    if is_silent:
+        line.stall_everything()
+    else:
+        line.close()
+    with ThreadPoolExecutor(8) as pool:
+        reads = [pool.submit(reader.read, place, start, 9) for start in range(4)]
+        reads += [pool.submit(reader.size, locate(f"{place}-{number}")) for number in range(4)]
+        time.sleep(0.5)  # by now all have asked
+        for _ in range(50):  # ends long before what is waited for does
+            reader.abandon()
+            if not wait(reads, timeout=0.1).not_done:
+                break
+        assert all(read.done() for read in reads)
+    for read in reads:
+        with pytest.raises(StorageError, match=rf"^cannot read {place}.*: given up: the reader was closed$"):
+            read.result()
+    assert reader.counts().requests == (17 if is_silent else 9), "with hedges, or none since all pause"
+    reader.abandon()  # none is under way
+
+
+def test_who_abandons_reads_can_read_on(place, line):
+    reader = RangeReader(CALM)
+    reader.read(place, 0, 9)
+    line.stall_everything()
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(reader.read, place, 0, 9)
+        while not read.done():  # it may not have begun yet
+            reader.abandon()
+            time.sleep(0.01)
+        with pytest.raises(StorageError, match="the reader was closed"):
+            read.result()
+    line.flow_again()
+    assert reader.read(place, 5, 9) == CONTENT[5:14]
