@@ -45,8 +45,8 @@ class DataConfig(Section):
     """Batches that are made ready ahead of the training step on each worker."""
     decoder: Literal["auto", "cpu", "nvjpeg"] = "auto"
     """What decodes JPEG: `cpu` (libjpeg-turbo), `nvjpeg` (the worker's GPU), or `auto`: the GPU if there is one."""
-    read_threads: Count = 8
-    """Threads that fetch row groups on each worker."""
+    read_threads: Count = 4
+    """Threads that fetch row groups on each worker, of up to 4 MiB each; more only help where answers take long."""
     read_ahead_batches: Annotated[int, Field(ge=0)] = 8
     """Batches beyond the prefetched ones whose row groups are fetched already."""
     window_mb: Positive | Literal["all"] = 384.0

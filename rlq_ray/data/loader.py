@@ -135,6 +135,7 @@ class BatchLoader(ABC):
     def close(self) -> None:
         """Stop the threads and forget what they made ready."""
         self._drop_ahead()
+        self._reading.stop()
         self._dataset.abandon_reads()
         self._reading.close()  # first, since the decoders wait for it
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -84,6 +84,10 @@ class ReadAhead:
             if self._awaited[group] <= 0:  # else the next epoch begins with it
                 self._dataset.release(GroupKey(group, self._masks))
 
+    def stop(self) -> None:
+        """Begin no further reads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; those that read finish it first."""
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlq_ray.data.identity_sampler import Wardrobe
-from rlq_ray.data.partition import Rows, order_generator
+from rlq_ray.data.partition import Rows, order_generator, places_of_names
 from rlq_ray.data.row_groups import find_cells
 from rlq_ray.errors import UsageError
 
@@ -72,9 +72,7 @@ class IdentityWindow:
         Raises:
             UsageError: the window cannot hold the identities of one batch.
         """
-        by_identity = np.argsort(identity, kind="stable")
-        names, begins = np.unique(identity[by_identity], return_index=True)
-        self._rows_of = dict(zip(names.tolist(), np.split(by_identity, begins[1:]), strict=True))
+        self._rows_of = places_of_names(identity)
         self._rows, self._clothes = rows, clothes
         self._images_per_identity, self._seed = images_per_identity, seed
         self.num_lanes = num_lanes(num_identities, window_groups)
