@@ -90,7 +90,11 @@ class Wardrobe:
 
     def take(self, count: int) -> list[int]:
         """Take the rows of the next `count` images."""
-        picks: list[int] = []
+        picks = self._queue[:count]
+        if len(set(picks)) == count:  # nearly always: what stands in front of the queue is what is taken
+            del self._queue[:count]
+        else:
+            picks = []
         while len(picks) < count:
             lap = picks[len(picks) - len(picks) % len(self._outfit_of) :]
             picks.append(self._next_outside(lap))
