@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,8 @@ def test_ctrl_c_stops_a_run_that_can_go_on(
     command = [sys.executable, "-m", "pipelines.cli", "train", "tiny_base", *settings, "--name", "stopped", *where]
     environment = os.environ | {"RAY_ADDRESS": ray_cluster.address}
     with (tmp_path / "log").open("wb") as log:
-        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background of a shell are deaf
+        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=listening)
         wait_for_first_checkpoint(places, "stopped", driver)
         driver.send_signal(signal.SIGINT)
         status = driver.wait(timeout=60)
