@@ -145,7 +145,7 @@ class ImageWindow:
         """Plan over `rows`, whose row groups are given entry by entry and ascend."""
         self._rows, self._seed = rows, seed
         self._group = np.unique(group, return_inverse=True)[1].astype(np.int32)
-        self._begin = np.flatnonzero(np.diff(self._group, prepend=-1))
+        self._num_groups = int(self._group[-1]) + 1
         self.num_lanes = num_lanes(num_images, window_groups)
         self._lane_images = num_images // self.num_lanes
         self._steps = len(rows) // num_images
@@ -153,13 +153,13 @@ class ImageWindow:
 
     def places(self, places: slice, *, epoch: int) -> Rows:
         """Order some places of an epoch's batches: row numbers `(steps, places)`."""
+        turn_of_group = np.argsort(order_generator(self._seed, epoch).permutation(self._num_groups))
+        order = np.argsort(turn_of_group[self._group], kind="stable")
         first, last = places.start // self._lane_images, (places.stop - 1) // self._lane_images
-        lanes = np.concatenate([self._lane(lane, epoch) for lane in range(first, last + 1)], axis=1)
+        lanes = np.concatenate([self._lane(order, lane, epoch) for lane in range(first, last + 1)], axis=1)
         return lanes[:, places.start - first * self._lane_images :][:, : places.stop - places.start]
 
-    def _lane(self, lane: int, epoch: int) -> Rows:
-        turn_of_group = np.argsort(order_generator(self._seed, epoch).permutation(len(self._begin)))
-        order = np.argsort(turn_of_group[self._group], kind="stable")
+    def _lane(self, order: Rows, lane: int, epoch: int) -> Rows:
         length = self._steps * self._lane_images
         stretch = order[lane * length : (lane + 1) * length]
         if lane % 2:  # neighbours share a row group where their stretches meet: both come to it at the same time
