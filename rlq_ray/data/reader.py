@@ -129,17 +129,6 @@ class DataSet:
             reason = str(error).splitlines()[0]
             raise DataError(f"{self._place(shard)} is damaged ({reason}): ingest the data set again") from error
 
-    def verify(self, shard: int) -> None:
-        """Read a shard whole and compare it with the manifest.
-
-        Raises:
-            DataError: it was changed, or it is gone.
-            StorageError: the store cannot be read.
-        """
-        entry = self.manifest.shards[shard]
-        if hashlib.sha256(self._read(shard, 0, entry.size_bytes)).hexdigest() != entry.sha256:
-            raise DataError(f"{self._place(shard)} was changed: ingest the data set again")
-
     def _cut(
         self, contents: Mapping[int, memoryview], groups: Sequence[int], row_N: NDArray[np.int64], column: str
     ) -> list[memoryview | None]:

@@ -54,8 +54,8 @@ def test_a_flipped_byte_is_noticed(copy_uri):
     shard.write_bytes(content)
     with pytest.raises(DataError, match=r"part-00000-.* is damaged"):
         DataSet.open(str(copy_uri)).read_row(5)
-    with pytest.raises(DataError, match="was changed"):
-        DataSet.open(str(copy_uri)).verify(0)
+    with pytest.raises(DataError, match=r"part-00000-.* is damaged"):
+        list(DataSet.open(str(copy_uri)).read_records(0))
 
 
 def test_a_shard_of_another_length_or_none_is_noticed(copy_uri):
