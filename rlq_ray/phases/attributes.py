@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rlq_ray.augment import Augmenter, draw, draw_pairs, recolour, recoloured_clothes
-from rlq_ray.collectives import World, gather_with_gradient, seeded_generator
-from rlq_ray.config.schema import AugmentConfig, LossConfig
+from rlq_ray.augment import draw_pairs, recolour, recoloured_clothes
+from rlq_ray.collectives import gather_with_gradient
+from rlq_ray.config.schema import LossConfig
 from rlq_ray.data import TargetLoader
 from rlq_ray.losses import (
     batch_hard_triplet,
@@ -23,6 +23,7 @@ from rlq_ray.losses import (
 from rlq_ray.models import Outputs, ReIDNetwork
 from rlq_ray.phases.base import Moment
 from rlq_ray.phases.clothes import ClothesClassifierTraining
+from rlq_ray.phases.views import Views
 from rlq_ray.types import Batch
 
 
@@ -42,13 +43,9 @@ class CoarseAttributePhase:
         network: the student.
         clothes: the clothes classifier, or None where its loss has weight 0.
         loader: identity-balanced batches of the target.
-        num_clothes: clothes classes that the target's own images wear; recoloured copies count on from there.
-        augmenter: images to the network's input.
-        augment: what is drawn.
+        num_clothes: clothes classes that stored images wear; recoloured copies count on from there.
+        views: what the network is shown of the images.
         loss: weights and constants.
-        world: this worker; draws are made for the whole batch of all workers, and each takes its share, so that the
-            number of workers changes nothing.
-        seed: of the draws.
     """
 
     name = "cap"
@@ -60,21 +57,15 @@ class CoarseAttributePhase:
         loader: TargetLoader,
         *,
         num_clothes: int,
-        augmenter: Augmenter,
-        augment: AugmentConfig,
+        views: Views,
         loss: LossConfig,
-        world: World,
-        seed: int,
     ) -> None:
         self.network = network
         self.clothes = clothes
         self.loader = loader
         self._num_clothes = num_clothes
-        self._augmenter = augmenter
-        self._augment = augment
+        self._views = views
         self._loss = loss
-        self._world = world
-        self._seed = seed
 
     def losses(self, batch: Batch, moment: Moment) -> dict[str, Tensor]:
         """Train the clothes classifier from its first epoch on, and return the network's losses."""
@@ -127,21 +118,16 @@ class CoarseAttributePhase:
 
     def _with_copies(self, batch: Batch, moment: Moment) -> tuple[Tensor, Labels]:
         """Append the recoloured copies, augment all, and return the network's input with its labels."""
-        generator = seeded_generator(batch.image_BCHW.device, self._seed, self.name, moment.step)
+        views, augment = self._views, self._views.augment
+        generator = views.generator(batch.image_BCHW.device, self.name, moment.step)
         labels = Labels(batch.identity_B, batch.clothes_B, batch.gender_B, batch.pose_B)
-        if not self._augment.recolour or batch.shirt_B1HW is None:
-            return self._augmented(batch.image_BCHW, generator), labels
-        image_BCHW, clothes_B = self._recoloured(batch, self._augment.recolour_originals, generator)
+        if not augment.recolour or batch.shirt_B1HW is None:
+            return views.augmented(batch.image_BCHW, generator), labels
+        image_BCHW, clothes_B = self._recoloured(batch, augment.recolour_originals, generator)
         copy_BCHW, copy_clothes_B = self._recoloured(batch, 1.0, generator)
-        both_BCHW = torch.cat([self._augmented(image_BCHW, generator), self._augmented(copy_BCHW, generator)])
+        both_BCHW = torch.cat([views.augmented(image_BCHW, generator), views.augmented(copy_BCHW, generator)])
         pair = labels._replace(clothes_B=clothes_B), labels._replace(clothes_B=copy_clothes_B)
         return both_BCHW, Labels(*map(torch.cat, zip(*pair, strict=True)))
-
-    def _augmented(self, image_BCHW: Tensor, generator: torch.Generator) -> Tensor:
-        num_global = len(image_BCHW) * self._world.size
-        return self._augmenter.train(
-            image_BCHW, draw(num_global, self._augment, generator).slice(*self._world.share(num_global))
-        )
 
     def _recoloured(self, batch: Batch, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Put a random share of the images into other clothes; return the images and their clothes labels."""
@@ -150,12 +136,10 @@ class CoarseAttributePhase:
         assert batch.shirt_B1HW is not None
         assert batch.trousers_B1HW is not None
         assert batch.mask_faulty_B is not None
-        num_global = len(batch) * self._world.size
-        start, stop = self._world.share(num_global)
-        pair_B = draw_pairs(num_global, generator)[start:stop]
-        chosen_B = torch.rand(num_global, generator=generator, device=generator.device)[start:stop] < share
+        pair_B = self._views.drawn(batch.image_BCHW, lambda num: draw_pairs(num, generator))
+        chosen_B = self._views.chance(batch.image_BCHW, share, generator)
         masks = (batch.shirt_B1HW, batch.trousers_B1HW, batch.mask_faulty_B)
-        changed_BCHW = recolour(batch.image_BCHW, *masks, pair_B, self._augment.recolour_alpha)
+        changed_BCHW = recolour(batch.image_BCHW, *masks, pair_B, self._views.augment.recolour_alpha)
         clothes_B = recoloured_clothes(pair_B, batch.identity_B, self._num_clothes, batch.mask_faulty_B)
         return (
             torch.where(chosen_B[:, None, None, None], changed_BCHW, batch.image_BCHW),

@@ -8,16 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlq_ray.augment import Augmenter, draw
-from rlq_ray.collectives import World, seeded_generator
-from rlq_ray.config.schema import AugmentConfig, DegradeConfig, LossConfig
+from rlq_ray.config.schema import LossConfig
 from rlq_ray.data import ExternalLoader
-from rlq_ray.degrade import Degrader
-from rlq_ray.degrade import draw as draw_degradation
 from rlq_ray.losses import feature_distance, logit_agreement
 from rlq_ray.models import FrozenTeacher, Outputs, ReIDNetwork
 from rlq_ray.phases.base import Moment
 from rlq_ray.phases.clothes import ClothesClassifierTraining
+from rlq_ray.phases.views import Views
 from rlq_ray.types import Batch
 
 
@@ -29,13 +26,8 @@ class DistillationPhase:
         teacher: gives clothes and identity features of the student's size.
         clothes: the target's clothes classifier, for the term `agreement_clothes`.
         loader: batches of the external set.
-        augmenter: images to the network's input.
-        degrader: images to low quality, on their device.
-        augment: what is drawn for each view.
-        degrade: what is drawn for the degraded view.
+        views: the clean and the degraded images that the networks are shown.
         loss: weights and constants.
-        world: this worker; see `CoarseAttributePhase`.
-        seed: of the draws.
     """
 
     name = "tad"
@@ -47,25 +39,15 @@ class DistillationPhase:
         clothes: ClothesClassifierTraining | None,
         loader: ExternalLoader,
         *,
-        augmenter: Augmenter,
-        degrader: Degrader,
-        augment: AugmentConfig,
-        degrade: DegradeConfig,
+        views: Views,
         loss: LossConfig,
-        world: World,
-        seed: int,
     ) -> None:
         self.network = network
         self.teacher = teacher
         self.clothes = clothes
         self.loader = loader
-        self._augmenter = augmenter
-        self._degrader = degrader
-        self._augment = augment
-        self._degrade = degrade
+        self._views = views
         self._loss = loss
-        self._world = world
-        self._seed = seed
 
     def losses(self, batch: Batch, moment: Moment) -> dict[str, Tensor]:
         """Return the distances to the teacher and the disagreement of the student with itself."""
@@ -104,10 +86,7 @@ class DistillationPhase:
 
     def _two_views(self, batch: Batch, moment: Moment) -> tuple[Tensor, Tensor]:
         """The clean and the degraded view, each with a crop, flip and erasure of its own."""
-        generator = seeded_generator(batch.image_BCHW.device, self._seed, self.name, moment.step)
-        num_global = len(batch) * self._world.size
-        start, stop = self._world.share(num_global)
-        degradation = draw_degradation(num_global, self._degrade, generator).slice(start, stop)
-        clean, degraded = (draw(num_global, self._augment, generator).slice(start, stop) for _ in range(2))
-        degraded_BCHW = self._degrader(batch.image_BCHW, degradation, batch.original_size_B2)
-        return self._augmenter.train(batch.image_BCHW, clean), self._augmenter.train(degraded_BCHW, degraded)
+        views = self._views
+        generator = views.generator(batch.image_BCHW.device, self.name, moment.step)
+        degraded_BCHW = views.degraded(batch.image_BCHW, batch.original_size_B2, generator)
+        return views.augmented(batch.image_BCHW, generator), views.augmented(degraded_BCHW, generator)

@@ -15,7 +15,7 @@ from rlq_ray.degrade import Degrader
 from rlq_ray.errors import CheckpointError
 from rlq_ray.losses import identity_of_clothes_classes
 from rlq_ray.models import FrozenTeacher, ReIDNetwork, build_clothes_classifier
-from rlq_ray.phases import ClothesClassifierTraining, CoarseAttributePhase, DistillationPhase, Phase
+from rlq_ray.phases import ClothesClassifierTraining, CoarseAttributePhase, DistillationPhase, Phase, Views
 from rlq_ray.storage import locate
 from rlq_ray.train.checkpoint import read_network
 from rlq_ray.train.schedule import Timeline
@@ -52,6 +52,7 @@ def build(config: ExperimentConfig, *, world: World, device: torch.device) -> Pa
     torch.manual_seed(config.seed)
     network = _place(ReIDNetwork(config.model, split.classes), config, device)
     augmenter = build_augmenter(config)
+    views = Views(augmenter, config.augment, Degrader(config.degrade), config.degrade, world, config.seed)
     target_loader = TargetLoader(
         target,
         split.train_rows,
@@ -72,15 +73,12 @@ def build(config: ExperimentConfig, *, world: World, device: torch.device) -> Pa
             clothes,
             target_loader,
             num_clothes=len(split.classes.clothes),
-            augmenter=augmenter,
-            augment=config.augment,
+            views=views,
             loss=config.loss,
-            world=world,
-            seed=config.seed,
         )
     }
     if config.schedule.tad_steps:
-        phases["tad"] = _distillation(config, network, clothes, augmenter, world, device)
+        phases["tad"] = _distillation(config, network, clothes, views, device)
     timeline = Timeline.plan(
         config.schedule,
         epochs=config.train.epochs,
@@ -121,8 +119,7 @@ def _distillation(
     config: ExperimentConfig,
     network: ReIDNetwork,
     clothes: ClothesClassifierTraining | None,
-    augmenter: Augmenter,
-    world: World,
+    views: Views,
     device: torch.device,
 ) -> DistillationPhase:
     assert config.data.external is not None
@@ -140,22 +137,12 @@ def _distillation(
         batch=config.batch,
         data=config.data,
         seed=config.seed,
-        rank=world.rank,
-        world_size=world.size,
+        rank=views.world.rank,
+        world_size=views.world.size,
         device=device,
     )
     return DistillationPhase(
-        network,
-        FrozenTeacher(_place(teacher, config, device)),
-        clothes,
-        loader,
-        augmenter=augmenter,
-        degrader=Degrader(config.degrade),
-        augment=config.augment,
-        degrade=config.degrade,
-        loss=config.loss,
-        world=world,
-        seed=config.seed,
+        network, FrozenTeacher(_place(teacher, config, device)), clothes, loader, views=views, loss=config.loss
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,10 @@ def make(recipe: str, tiny_people, *overrides: str, teacher: Path | None = None)
     if teacher:
         settings += [f"data.external={tiny_people.shards['external']}", f"teacher={teacher}"]
     return build(load_recipe(RECIPES / f"{recipe}.toml", [*settings, *overrides]), world=World(), device=CPU)
+
+
+def change_augmentation(phase, **settings: float) -> None:
+    phase._views = replace(phase._views, augment=phase._views.augment.model_copy(update=settings))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +122,7 @@ def test_cap_is_the_sum_of_its_published_terms(parts: Parts) -> None:
 def test_a_copy_wears_other_clothes_of_the_same_person(parts: Parts) -> None:
     phase = parts.state.phases["cap"]
     batch = phase.loader.next_batch()
-    phase._augment = phase._augment.model_copy(update={"recolour_originals": 0.0})
+    change_augmentation(phase, recolour_originals=0.0)
     image, labels = phase._with_copies(batch, Moment(0, 0))
     half = len(batch)
     num_clothes = len(parts.split.classes.clothes)
@@ -133,7 +138,7 @@ def test_a_copy_wears_other_clothes_of_the_same_person(parts: Parts) -> None:
 
 def test_originals_are_recoloured_as_often_as_asked(parts: Parts) -> None:
     phase = parts.state.phases["cap"]
-    phase._augment = phase._augment.model_copy(update={"recolour_originals": 0.5})
+    change_augmentation(phase, recolour_originals=0.5)
     num_clothes, shares = len(parts.split.classes.clothes), []
     for step in range(40):
         batch = phase.loader.next_batch()
