@@ -10,7 +10,7 @@ from pipelines.console import training
 from pipelines.places import EXPERIMENT, Places
 from pipelines.tracked import TrackedRun, log_set_up, tracked_run
 from rlq_ray.config.load import load_recipe, to_dict
-from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.config.schema import ExperimentConfig, ModelConfig
 from rlq_ray.data import Manifest, read_manifest
 from rlq_ray.distributed.driver import Tracking, launch, plan_workers
 from rlq_ray.distributed.runs import RunEntry, claim_name
@@ -101,17 +101,24 @@ def preflight(config: ExperimentConfig) -> dict[str, Manifest]:
         )
     if config.schedule.tad_steps:
         assert config.data.external is not None
-        assert config.teacher is not None
         manifests["external"] = read_manifest(locate(config.data.external))
-        taught = read_card(locate(config.teacher)).config.model
-        for field in ("backbone", "narrow_width", "input_height", "input_width"):
-            theirs, ours = getattr(taught, field), getattr(config.model, field)
-            if theirs != ours and not (field == "narrow_width" and config.model.backbone != "narrow"):
-                raise CheckpointError(
-                    f"the teacher {config.teacher} has model.{field}={theirs}, the student {ours}: "
-                    "take the same, or another teacher"
-                )
+    if config.needs_teacher:
+        assert config.teacher is not None
+        _require_same_model("teacher", config.teacher, config.model)
+    if config.start_from:
+        _require_same_model("start_from", config.start_from, config.model)
     return manifests
+
+
+def _require_same_model(role: str, checkpoint: str, model: ModelConfig) -> None:
+    theirs_all = read_card(locate(checkpoint)).config.model
+    for field in ("backbone", "narrow_width", "input_height", "input_width"):
+        theirs, ours = getattr(theirs_all, field), getattr(model, field)
+        if theirs != ours and not (field == "narrow_width" and model.backbone != "narrow"):
+            raise CheckpointError(
+                f"the checkpoint {role}={checkpoint} has model.{field}={theirs}, the training {ours}: "
+                "take the same, or another checkpoint"
+            )
 
 
 def _keep_model(run: TrackedRun, config: ExperimentConfig, entry: RunEntry) -> None:

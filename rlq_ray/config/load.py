@@ -104,6 +104,7 @@ def _with_whole_addresses(config: ExperimentConfig) -> ExperimentConfig:
         update={
             "data": data,
             "teacher": locate(config.teacher).uri if config.teacher else None,
+            "start_from": locate(config.start_from).uri if config.start_from else None,
             "model": config.model.model_copy(update={"weights": weights}),
         }
     )

@@ -157,6 +157,11 @@ class DegradeConfig(Section):
     """Pixels: shortest and longest line of the motion blur."""
     pixels: Literal["original", "canvas"] = "original"
     """Whose pixels the sizes above count: those of the stored image, or those of the canvas it was brought to."""
+    target_probability: Probability = 0.0
+    """Chance that a target image is degraded in a CAP step: plain augmentation, which TAD has to beat; the published
+    method degrades none."""
+    distil_degraded: bool = True
+    """Whether TAD's second view is degraded; without, it distils on clean images alone, a control."""
 
     @model_validator(mode="after")
     def _consistent(self) -> DegradeConfig:
@@ -197,6 +202,9 @@ class LossWeights(Section):
     """TAD: distance of the student's features of clean images to the teacher's."""
     feature_lq: NonNegative = 1.0
     """TAD: distance of the student's features of degraded images to the teacher's."""
+    feature_self: NonNegative = 0.0
+    """TAD: distance of the student's features of degraded images to its own of clean ones, which are held still; takes
+    the teacher's place where `feature_hq` and `feature_lq` are 0. The published method has none."""
     agreement_lq: NonNegative = 1.0
     """TAD: KL between the identity logits of degraded and clean images, both branches."""
     agreement_clothes: NonNegative = 0.0
@@ -205,7 +213,7 @@ class LossWeights(Section):
 
 CAP_TERMS = ("identity_clothes", "identity", "pose", "gender", "agreement", "disentangle", "triplet")
 """Terms of a CAP step from the beginning on; the clothes-adversarial one joins them later."""
-TAD_TERMS = ("feature_hq", "feature_lq", "agreement_lq")
+TAD_TERMS = ("feature_hq", "feature_lq", "feature_self", "agreement_lq")
 """Terms of a TAD step from the beginning on."""
 
 
@@ -239,6 +247,9 @@ class ScheduleConfig(Section):
     """TAD units in a cycle; 0 trains CAP alone."""
     granularity: Literal["step", "epoch"] = "epoch"
     """Whether a unit is one optimiser step, or one pass over the phase's data as published."""
+    external: Literal["tad", "joint"] = "tad"
+    """What TAD units do with the external set: `tad` distils from the teacher, `joint` trains on the external set's own
+    labels as a CAP step does on the target's, a control for what those labels are worth."""
 
 
 class OptimizerConfig(Section):
@@ -317,7 +328,9 @@ class ExperimentConfig(Section):
     seed: int = 0
     """Seed of weights, order, augmentation and degradation."""
     teacher: str | None = None
-    """URI of the teacher's checkpoint; needed as soon as the schedule has TAD steps."""
+    """URI of the teacher's checkpoint; needed as soon as TAD pulls features towards it."""
+    start_from: str | None = None
+    """URI of a checkpoint whose layers the network begins with, heads excepted; by default `model.weights`."""
     data: DataConfig
     batch: BatchConfig = BatchConfig()
     model: ModelConfig = ModelConfig()
@@ -330,6 +343,16 @@ class ExperimentConfig(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     workers: WorkersConfig = WorkersConfig()
 
+    @property
+    def distils(self) -> bool:
+        """Whether there are TAD steps."""
+        return self.schedule.tad_steps > 0 and self.schedule.external == "tad"
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether TAD pulls features towards a teacher's."""
+        return self.distils and bool(self.loss.weights.feature_hq or self.loss.weights.feature_lq)
+
     @model_validator(mode="after")
     def _consistent(self) -> ExperimentConfig:
         if self.schedule.tad_steps and not self.data.external:
@@ -337,12 +360,17 @@ class ExperimentConfig(Section):
                 f"schedule.tad_steps is {self.schedule.tad_steps} but data.external is not set: "
                 "name the external data set, or set schedule.tad_steps=0"
             )
-        if self.schedule.tad_steps and not self.teacher:
+        if self.needs_teacher and not self.teacher:
             raise ValueError(
                 f"schedule.tad_steps is {self.schedule.tad_steps} but teacher is not set: "
                 "name the teacher's checkpoint, or set schedule.tad_steps=0"
             )
-        for phase, terms in (("CAP", CAP_TERMS), *((("TAD", TAD_TERMS),) if self.schedule.tad_steps else ())):
+        if self.schedule.tad_steps and self.schedule.external == "joint" and self.model.pose_branch:
+            raise ValueError(
+                "schedule.external is 'joint' with model.pose_branch: the pose clusters of two data sets are not the "
+                "same; set model.pose_branch=false"
+            )
+        for phase, terms in (("CAP", CAP_TERMS), *((("TAD", TAD_TERMS),) if self.distils else ())):
             if not any(getattr(self.loss.weights, term) for term in terms):
                 raise ValueError(f"all loss.weights of {phase} are 0: give one of {', '.join(terms)} a weight")
         for name, value in (

@@ -12,10 +12,18 @@ from rlq_ray.data.loader import BatchLoader
 from rlq_ray.data.manifest import Manifest, read_manifest
 from rlq_ray.data.reader import DataSet
 from rlq_ray.data.shards import write_shard
-from rlq_ray.data.splits import TrainingSplit, evaluation_rows, split_training
+from rlq_ray.data.splits import (
+    EXTERNAL_PREFIX,
+    TrainingSplit,
+    class_space,
+    evaluation_rows,
+    joined_classes,
+    split_training,
+)
 from rlq_ray.data.target_loader import TargetLoader
 
 __all__ = [
+    "EXTERNAL_PREFIX",
     "LAYOUTS",
     "BatchLoader",
     "DataSet",
@@ -29,11 +37,13 @@ __all__ = [
     "TargetLoader",
     "TrainingSplit",
     "WrittenShard",
+    "class_space",
     "evaluation_rows",
     "finish_ingest",
     "forget_identity",
     "ingest",
     "iterate_rows",
+    "joined_classes",
     "plan_ingest",
     "read_manifest",
     "split_training",

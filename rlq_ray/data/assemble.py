@@ -31,12 +31,12 @@ class Labels:
     pose: NDArray[np.int64]
 
     @classmethod
-    def of_classes(cls, dataset: DataSet, classes: ClassSpace) -> Self:
-        """Number identities and clothes as the classes do; −1 outside them."""
+    def of_classes(cls, dataset: DataSet, classes: ClassSpace, *, prefix: str = "") -> Self:
+        """Number identities and clothes as the classes do, where they are called prefix + name; −1 outside them."""
         return cls._over(
             dataset,
-            _number(dataset.index.identity, classes.identities),
-            _number(dataset.index.clothes, classes.clothes),
+            _number(dataset.index.identity, classes.identities, prefix),
+            _number(dataset.index.clothes, classes.clothes, prefix),
         )
 
     @classmethod
@@ -63,9 +63,10 @@ class Labels:
         )
 
 
-def _number(column: Names, classes: tuple[str, ...]) -> NDArray[np.int64]:
+def _number(column: Names, classes: tuple[str, ...], prefix: str) -> NDArray[np.int64]:
     class_of_name = {name: number for number, name in enumerate(classes)}
-    return np.array([class_of_name.get(name, UNKNOWN) for name in column.names.tolist()], dtype=np.int64)[column.codes]
+    numbers = [class_of_name.get(prefix + name, UNKNOWN) for name in column.names.tolist()]
+    return np.array(numbers, dtype=np.int64)[column.codes]
 
 
 class Assembler:

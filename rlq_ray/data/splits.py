@@ -14,6 +14,8 @@ from rlq_ray.errors import DataError
 from rlq_ray.types import ClassSpace
 
 MIN_VALIDATION_IDENTITIES = 2
+EXTERNAL_PREFIX = "external/"
+"""Before the names of an external set's classes, where they stand beside the target's."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,17 @@ def class_space(index: Index, rows: Rows, *, pose_clusters: int) -> ClassSpace:
         clothes=tuple(map(str, clothes)),
         identity_of_clothes=tuple(map(int, identity_of_row[first_row])),
         pose_clusters=pose_clusters,
+    )
+
+
+def joined_classes(target: ClassSpace, external: ClassSpace) -> ClassSpace:
+    """Append the classes of an external set, whose names get `EXTERNAL_PREFIX`; poses stay the target's."""
+    first = len(target.identities)
+    return ClassSpace(
+        identities=target.identities + tuple(EXTERNAL_PREFIX + name for name in external.identities),
+        clothes=target.clothes + tuple(EXTERNAL_PREFIX + name for name in external.clothes),
+        identity_of_clothes=target.identity_of_clothes + tuple(first + i for i in external.identity_of_clothes),
+        pose_clusters=target.pose_clusters,
     )
 
 

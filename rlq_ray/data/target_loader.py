@@ -31,15 +31,16 @@ class TargetLoader(BatchLoader):
         world_size: int = 1,
         steps_per_epoch: int | None = None,
         with_masks: bool = False,
+        prefix: str = "",
         device: torch.device = CPU,
     ) -> None:
-        """Plan over `rows`, labelled by `classes`; a CUDA `device` may decode.
+        """Plan over `rows`, labelled by `classes`, where names begin with `prefix`; a CUDA `device` may decode.
 
         Raises:
             DataError: fewer identities than a batch has.
             UsageError: identities that the workers cannot share evenly, or a window too small for a batch.
         """
-        labels = Labels.of_classes(dataset, classes)
+        labels = Labels.of_classes(dataset, classes, prefix=prefix)
         self._rows, self._identity, self._clothes = rows, labels.identity[rows], labels.clothes[rows]
         self._batch, self._seed = batch, seed
         self._share = rank_share(batch.identities, rank, world_size)

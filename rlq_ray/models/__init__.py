@@ -2,7 +2,7 @@
 
 from rlq_ray.models.heads import CosineClassifier, build_clothes_classifier
 from rlq_ray.models.networks import Outputs, ReIDNetwork
-from rlq_ray.models.state import load_network
+from rlq_ray.models.state import load_layers, load_network
 from rlq_ray.models.teacher import FrozenTeacher
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "Outputs",
     "ReIDNetwork",
     "build_clothes_classifier",
+    "load_layers",
     "load_network",
 ]

@@ -1,4 +1,4 @@
-"""A network to a dict of tensors and back; the dict's place on disk is not known here."""
+"""A network from a dict of tensors, whole or in part; the dict's place on disk is not known here."""
 
 from __future__ import annotations
 
@@ -29,3 +29,19 @@ def load_network(config: ModelConfig, classes: ClassSpace, state: Mapping[str, T
         )
     network.load_state_dict(dict(state))
     return network
+
+
+def load_layers(network: ReIDNetwork, state: Mapping[str, Tensor]) -> None:
+    """Let a network begin with the layers of another, heads excepted, since their classes are others.
+
+    Layers that the other lacks, such as a pose branch, stay as they are.
+
+    Raises:
+        CheckpointError: a layer of the other has no place here, or another shape.
+    """
+    own = network.state_dict()
+    layers = {name: tensor for name, tensor in state.items() if "_head." not in name}
+    mismatch = describe_mismatch({name: own[name] for name in layers if name in own}, layers)
+    if mismatch:
+        raise CheckpointError(f"start_from is a checkpoint of another model: {mismatch}: take the same model settings")
+    network.load_state_dict(own | layers)

@@ -37,7 +37,7 @@ class Labels(NamedTuple):
 
 
 class CoarseAttributePhase:
-    """Losses of a batch of the target, in which every image comes with a copy in other clothes.
+    """Losses of a labelled batch, in which every image comes with a copy in other clothes.
 
     Args:
         network: the student.
@@ -46,9 +46,8 @@ class CoarseAttributePhase:
         num_clothes: clothes classes that stored images wear; recoloured copies count on from there.
         views: what the network is shown of the images.
         loss: weights and constants.
+        name: of the phase, under which its losses are tracked and its draws are made.
     """
-
-    name = "cap"
 
     def __init__(
         self,
@@ -59,7 +58,9 @@ class CoarseAttributePhase:
         num_clothes: int,
         views: Views,
         loss: LossConfig,
+        name: str = "cap",
     ) -> None:
+        self.name = name
         self.network = network
         self.clothes = clothes
         self.loader = loader
@@ -122,12 +123,21 @@ class CoarseAttributePhase:
         generator = views.generator(batch.image_BCHW.device, self.name, moment.step)
         labels = Labels(batch.identity_B, batch.clothes_B, batch.gender_B, batch.pose_B)
         if not augment.recolour or batch.shirt_B1HW is None:
-            return views.augmented(batch.image_BCHW, generator), labels
+            return self._shown(batch.image_BCHW, batch, generator), labels
         image_BCHW, clothes_B = self._recoloured(batch, augment.recolour_originals, generator)
         copy_BCHW, copy_clothes_B = self._recoloured(batch, 1.0, generator)
-        both_BCHW = torch.cat([views.augmented(image_BCHW, generator), views.augmented(copy_BCHW, generator)])
+        both_BCHW = torch.cat([self._shown(image_BCHW, batch, generator), self._shown(copy_BCHW, batch, generator)])
         pair = labels._replace(clothes_B=clothes_B), labels._replace(clothes_B=copy_clothes_B)
         return both_BCHW, Labels(*map(torch.cat, zip(*pair, strict=True)))
+
+    def _shown(self, image_BCHW: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Degrade as many images as configured, none as published, and augment all."""
+        views = self._views
+        if probability := views.degrade.target_probability:
+            degraded_BCHW = views.degraded(image_BCHW, batch.original_size_B2, generator)
+            chosen_B = views.chance(image_BCHW, probability, generator)
+            image_BCHW = torch.where(chosen_B[:, None, None, None], degraded_BCHW, image_BCHW)
+        return views.augmented(image_BCHW, generator)
 
     def _recoloured(self, batch: Batch, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Put a random share of the images into other clothes; return the images and their clothes labels."""

@@ -23,7 +23,7 @@ class DistillationPhase:
 
     Args:
         network: the student; its pose branch takes no part.
-        teacher: gives clothes and identity features of the student's size.
+        teacher: gives clothes and identity features of the student's size; None where no term looks at it.
         clothes: the target's clothes classifier, for the term `agreement_clothes`.
         loader: batches of the external set.
         views: the clean and the degraded images that the networks are shown.
@@ -35,7 +35,7 @@ class DistillationPhase:
     def __init__(
         self,
         network: ReIDNetwork,
-        teacher: FrozenTeacher,
+        teacher: FrozenTeacher | None,
         clothes: ClothesClassifierTraining | None,
         loader: ExternalLoader,
         *,
@@ -52,19 +52,23 @@ class DistillationPhase:
     def losses(self, batch: Batch, moment: Moment) -> dict[str, Tensor]:
         """Return the distances to the teacher and the disagreement of the student with itself."""
         clean_BCHW, degraded_BCHW = self._two_views(batch, moment)
-        teacher_clothes_BD, teacher_identity_BD = self.teacher(clean_BCHW)
         out = self.network(torch.cat([clean_BCHW, degraded_BCHW]), with_pose=False)
+        return self._feature_terms(out, clean_BCHW) | self._agreement_terms(out, moment)
+
+    def _feature_terms(self, out: Outputs, clean_BCHW: Tensor) -> dict[str, Tensor]:
+        """Clean and degraded features against the teacher's, and degraded ones against the student's own."""
         weights = self._loss.weights
+        clean, degraded = zip(out.clothes_BD.chunk(2), out.identity_BD.chunk(2), strict=True)
         terms = {}
-        for name, half in (("feature_hq", 0), ("feature_lq", 1)):
-            if weight := getattr(weights, name):
-                student_clothes_BD = out.clothes_BD.chunk(2)[half]
-                student_identity_BD = out.identity_BD.chunk(2)[half]
-                terms[name] = weight * (
-                    feature_distance(teacher_clothes_BD, student_clothes_BD)
-                    + feature_distance(teacher_identity_BD, student_identity_BD)
-                )
-        return terms | self._agreement_terms(out, moment)
+        if self.teacher is not None:
+            taught = self.teacher(clean_BCHW)
+            for name, own in (("feature_hq", clean), ("feature_lq", degraded)):
+                if weight := getattr(weights, name):
+                    terms[name] = weight * _distance(taught, own)
+        if weights.feature_self:
+            own_clean = tuple(feat_BD.detach() for feat_BD in clean)
+            terms["feature_self"] = weights.feature_self * _distance(own_clean, degraded)
+        return terms
 
     def _agreement_terms(self, out: Outputs, moment: Moment) -> dict[str, Tensor]:
         """Degraded against clean; the gradient flows into both."""
@@ -88,5 +92,12 @@ class DistillationPhase:
         """The clean and the degraded view, each with a crop, flip and erasure of its own."""
         views = self._views
         generator = views.generator(batch.image_BCHW.device, self.name, moment.step)
-        degraded_BCHW = views.degraded(batch.image_BCHW, batch.original_size_B2, generator)
+        degraded_BCHW = batch.image_BCHW
+        if views.degrade.distil_degraded:
+            degraded_BCHW = views.degraded(batch.image_BCHW, batch.original_size_B2, generator)
         return views.augmented(batch.image_BCHW, generator), views.augmented(degraded_BCHW, generator)
+
+
+def _distance(goal: tuple[Tensor, ...], feats: tuple[Tensor, ...]) -> Tensor:
+    """Add the distances of the clothes features and of the identity features."""
+    return torch.stack([feature_distance(a_BD, b_BD) for a_BD, b_BD in zip(goal, feats, strict=True)]).sum()

@@ -12,7 +12,7 @@ from typing import Literal
 
 from rlq_ray.config.schema import OptimizerConfig, ScheduleConfig
 
-PhaseName = Literal["cap", "tad"]
+PhaseName = Literal["cap", "tad", "joint"]
 
 COSINE_FLOOR = 0.005
 """Share of the learning rate that the cosine curve ends at."""
@@ -22,14 +22,15 @@ COSINE_FLOOR = 0.005
 class Timeline:
     """The alternation of phases, laid out from step 0 to `total_steps`.
 
-    A cycle is `tad_cycle_steps` TAD steps and then `cap_cycle_steps` CAP steps; the training ends with the CAP step
-    that completes the last CAP epoch.
+    A cycle is `tad_cycle_steps` TAD steps (or steps of the phase that is `external` instead) and then `cap_cycle_steps`
+    CAP steps; the training ends with the CAP step that completes the last CAP epoch.
     """
 
     epochs: int
     cap_steps_per_epoch: int
     cap_cycle_steps: int
     tad_cycle_steps: int
+    external: Literal["tad", "joint"] = "tad"
 
     @classmethod
     def plan(
@@ -42,6 +43,7 @@ class Timeline:
             cap_steps_per_epoch=cap_steps_per_epoch,
             cap_cycle_steps=schedule.cap_steps * (1 if by_step else cap_steps_per_epoch),
             tad_cycle_steps=schedule.tad_steps * (1 if by_step else tad_steps_per_epoch),
+            external=schedule.external,
         )
 
     @property
@@ -53,7 +55,8 @@ class Timeline:
 
     def phase(self, step: int) -> PhaseName:
         """Name the phase of a step."""
-        return "tad" if step % (self.tad_cycle_steps + self.cap_cycle_steps) < self.tad_cycle_steps else "cap"
+        begins_with = step % (self.tad_cycle_steps + self.cap_cycle_steps) < self.tad_cycle_steps
+        return self.external if begins_with else "cap"
 
     def cap_steps_before(self, step: int) -> int:
         """Count the CAP steps among steps 0 … step − 1."""

@@ -45,6 +45,16 @@ def test_fingerprint_ignores_the_order_of_keys() -> None:
         (["seed.inner=1", "seed.inner.more=2"], ["seed.inner.more", "single value"]),
         (["schedule.tad_steps=1"], ["schedule.tad_steps is 1", "data.external", "schedule.tad_steps=0"]),
         (["schedule.tad_steps=1", "data.external=x"], ["teacher"]),
+        (
+            ["schedule.tad_steps=1", "data.external=x", "schedule.external=joint"],
+            ["schedule.external is 'joint'", "model.pose_branch=false"],
+        ),
+        (
+            ["schedule.tad_steps=1", "data.external=x", "teacher=y"]
+            + [f"loss.weights.{term}=0" for term in ("feature_hq", "feature_lq", "agreement_lq")],
+            ["all loss.weights of TAD are 0", "feature_self"],
+        ),
+        (["degrade.target_probability=1.5"], ["degrade.target_probability", "1.5"]),
         (["schedule.cap_steps=0"], ["schedule.cap_steps", "0"]),
         (["workers.count=3"], ["batch.identities is 8", "3 workers"]),
         (["degrade.motion=0.9"], ["sum to 1"]),
@@ -69,6 +79,15 @@ def test_refuses_in_one_line_that_names_the_mend(overrides: list[str], words: li
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_a_teacher_is_asked_for_only_where_a_term_looks_at_it() -> None:
+    steps = ["schedule.tad_steps=1", "data.external=x"]
+    own = [*steps, "loss.weights.feature_hq=0", "loss.weights.feature_lq=0", "loss.weights.feature_self=1"]
+    joint = [*steps, "schedule.external=joint", "model.pose_branch=false"]
+    assert not build_config(BASE, own).needs_teacher
+    assert not build_config(BASE, joint).needs_teacher
+    assert build_config(BASE, [*steps, "teacher=y"]).needs_teacher
 
 
 def test_refuses_a_recipe_that_is_missing_or_no_toml(tmp_path: Path) -> None:

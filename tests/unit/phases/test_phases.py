@@ -13,6 +13,7 @@ from pipelines.train import RECIPES
 from rlq_ray.augment import NUM_PAIRS
 from rlq_ray.collectives import World
 from rlq_ray.config.load import load_recipe
+from rlq_ray.data import EXTERNAL_PREFIX
 from rlq_ray.losses import (
     batch_hard_triplet,
     clothes_adversarial,
@@ -38,8 +39,7 @@ STILL = [
 
 
 def make(recipe: str, tiny_people, *overrides: str, teacher: Path | None = None) -> Parts:
-    role = "target" if teacher or recipe == "tiny_rlq" else "external"
-    settings = [f"data.target={tiny_people.shards[role]}"]
+    settings = [f"data.target={tiny_people.shards['target']}"]
     if teacher:
         settings += [f"data.external={tiny_people.shards['external']}", f"teacher={teacher}"]
     return build(load_recipe(RECIPES / f"{recipe}.toml", [*settings, *overrides]), world=World(), device=CPU)
@@ -52,7 +52,7 @@ def change_augmentation(phase, **settings: float) -> None:
 @pytest.fixture(scope="module")
 def teacher(tiny_people, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("teacher")
-    parts = make("tiny_base", tiny_people, "seed=5")
+    parts = make("tiny_base", tiny_people, f"data.target={tiny_people.shards['external']}", "seed=5")
     config = load_recipe(RECIPES / "tiny_base.toml", ["data.target=x"])
     write_checkpoint(folder, CheckpointCard(config, parts.split.classes, "", 0, 0), parts.state.state_dict())
     parts.close()
@@ -186,3 +186,80 @@ def test_the_clothes_agreement_reaches_the_features_when_asked_for(tiny_people, 
     made.close()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in made.state.network.clothes_branch.parameters())
     assert made.state.clothes.classifier.weight.grad is None
+
+
+def test_without_a_teacher_the_students_own_clean_features_are_held_still(tiny_people) -> None:
+    made = make(
+        "tiny_base",
+        tiny_people,
+        *STILL,
+        "schedule.tad_steps=1",
+        f"data.external={tiny_people.shards['external']}",
+        *(f"loss.weights.{name}=0" for name in ("feature_hq", "feature_lq", "agreement_lq")),
+        "loss.weights.feature_self=2",
+    )
+    made.state.network.eval()
+    phase = made.state.phases["tad"]
+    batch = phase.loader.next_batch()
+    terms = phase.losses(batch, Moment(0, 0))
+    clean, degraded = (made.state.network(view) for view in phase._two_views(batch, Moment(0, 0)))
+    expected = 2 * (
+        feature_distance(clean.clothes_BD.detach(), degraded.clothes_BD)
+        + feature_distance(clean.identity_BD.detach(), degraded.identity_BD)
+    )
+    made.close()
+    assert terms.keys() == {"feature_self"}
+    torch.testing.assert_close(terms["feature_self"], expected, rtol=1e-4, atol=1e-5)
+    layer = next(made.state.network.layer2.parameters())
+    ours, theirs = (torch.autograd.grad(value, layer)[0] for value in (terms["feature_self"], expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_distilling_on_clean_images_alone_degrades_nothing(tiny_people, teacher: Path) -> None:
+    made = make("tiny_rlq", tiny_people, *STILL, "degrade.distil_degraded=false", teacher=teacher)
+    phase = made.state.phases["tad"]
+    batch = phase.loader.next_batch()
+    first, second = phase._two_views(batch, Moment(0, 0))
+    made.close()
+    assert torch.equal(first, second), "nothing else changes a view here"
+
+
+def test_target_images_are_degraded_as_often_as_asked_and_keep_their_labels(tiny_people) -> None:
+    plain, half = (
+        make("tiny_base", tiny_people, *STILL, "augment.recolour=false", f"degrade.target_probability={p}")
+        for p in (0, 0.5)
+    )
+    shares = []
+    for step in range(60):
+        batch = plain.state.phases["cap"].loader.next_batch()
+        (clean, labels), (mixed, mixed_labels) = (
+            made.state.phases["cap"]._with_copies(batch, Moment(step, 0)) for made in (plain, half)
+        )
+        assert torch.equal(labels.identity_B, mixed_labels.identity_B)
+        shares.append(((clean - mixed).flatten(1).abs().amax(1) > 0.01).float().mean())
+    plain.close()
+    half.close()
+    assert 0.4 < torch.stack(shares).mean() < 0.6
+
+
+def test_joint_steps_train_other_classes_of_the_same_heads(tiny_people) -> None:
+    made = make(
+        "tiny_rlq",
+        tiny_people,
+        "schedule.external=joint",
+        "model.pose_branch=false",
+        "model.gender_head=false",
+        f"data.external={tiny_people.shards['external']}",
+    )
+    names = made.split.classes.identities
+    num_target = sum(not name.startswith(EXTERNAL_PREFIX) for name in names)
+    assert 0 < num_target < len(names)
+    assert made.state.network.identity_head.out_features == len(names)
+    for name, classes in (("cap", range(num_target)), ("joint", range(num_target, len(names)))):
+        phase = made.state.phases[name]
+        batch = phase.loader.next_batch()
+        assert set(batch.identity_B.tolist()) <= set(classes), name
+        worn = phase.clothes._identity_of_clothes_C[batch.clothes_B]
+        assert torch.equal(worn, batch.identity_B), "the clothes are those of the identity"
+        assert "identity" in phase.losses(batch, Moment(0, 0))
+    made.close()

@@ -169,6 +169,25 @@ def test_a_teacher_of_another_size_is_refused(configure) -> None:
         build(configure("tiny_rlq", "model.narrow_width=8"), world=World(), device=CPU)
 
 
+def test_a_training_starts_from_the_layers_of_a_checkpoint_with_heads_of_its_own(configure) -> None:
+    teacher = configure("tiny_rlq").teacher
+    taught, _ = read_network(locate(teacher))
+    parts = build(configure("tiny_rlq", f"start_from={teacher}"), world=World(), device=CPU)
+    plain = build(configure("tiny_rlq"), world=World(), device=CPU)
+    own, theirs, fresh = (network.state_dict() for network in (parts.state.network, taught, plain.state.network))
+    layers = {name for name in theirs if "_head." not in name}
+    assert all(torch.equal(own[name], theirs[name]) for name in layers)
+    anew = own.keys() - layers
+    assert {name.partition(".")[0] for name in anew} == {
+        "identity_head", "identity_clothes_head", "gender_head", "pose_branch", "pose_head"
+    }  # fmt: skip
+    assert all(torch.equal(own[name], fresh[name]) for name in anew)
+    parts.close()
+    plain.close()
+    with pytest.raises(CheckpointError, match=r"start_from is a checkpoint of another model: .* instead of "):
+        build(configure("tiny_rlq", f"start_from={teacher}", "model.narrow_width=8"), world=World(), device=CPU)
+
+
 def test_a_checkpoint_comes_back_whole(configure, tmp_path: Path) -> None:
     config = configure("tiny_base", "train.epochs=1")
     _, parts = run(config)

@@ -26,6 +26,12 @@ def test_alternates_and_ends_with_the_last_cap_step(timeline: Timeline, story: s
     assert "".join(timeline.phase(step)[0] for step in range(len(story))) == story
 
 
+def test_the_external_phase_is_named_by_the_schedule() -> None:
+    schedule = ScheduleConfig(external="joint", granularity="step")
+    timeline = Timeline.plan(schedule, epochs=1, cap_steps_per_epoch=2, tad_steps_per_epoch=5)
+    assert [timeline.phase(step) for step in range(timeline.total_steps)] == ["joint", "cap"] * 2
+
+
 def test_counts_cap_steps_and_epochs_whatever_lies_between() -> None:
     timeline = plan(2, 1, "step")
     for step in range(timeline.total_steps):
