@@ -285,7 +285,10 @@ def evaluate(
     model: Annotated[str | None, typer.Argument(help="Name of a run, or URI of a checkpoint.")] = None,
     data: Annotated[str | None, typer.Option(help="URI of a data set; by default the one trained on.")] = None,
     protocol: Annotated[list[str] | None, typer.Option(help="general, cc or sc; by default all.")] = None,
-    quality: Annotated[str, typer.Option(help="Of the queries: hq, lq or all.")] = "all",
+    quality: Annotated[
+        str,
+        typer.Option(help="Of the queries: hq, lq, an artefact such as motion or motion-severe, or all = hq and lq."),
+    ] = "all",
     features: Annotated[Path | None, typer.Option(help="npz with features of any model, instead of a model.")] = None,
     workers: Annotated[int | None, typer.Option(help="Ray actors that compute features.")] = None,
     store: Store = None,

@@ -105,8 +105,8 @@ def preflight(config: ExperimentConfig) -> dict[str, Manifest]:
     if config.needs_teacher:
         assert config.teacher is not None
         _require_same_model("teacher", config.teacher, config.model)
-    if config.start_from:
-        _require_same_model("start_from", config.start_from, config.model)
+    if config.initial_checkpoint:
+        _require_same_model("start_from", config.initial_checkpoint, config.model)
     return manifests
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.train import RECIPES
-from rlq_ray.config.load import build_config, load_recipe, to_dict
+from rlq_ray.config.load import build_config, flatten, load_recipe, to_dict
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.models import ReIDNetwork
 from rlq_ray.types import ClassSpace
@@ -38,6 +38,36 @@ def test_opens_with_what_it_is_and_how_it_is_run(name: str) -> None:
     head = (RECIPES / f"{name}.toml").read_text().splitlines()[:6]
     assert head[0].startswith("# ")
     assert name in {"tiny_base", "tiny_rlq"} or any("rlq train" in line for line in head)
+
+
+ABLATION = {
+    "base_gender": ("base", {"model.gender_head": True}),
+    "base_pose": ("base", {"model.pose_branch": True}),
+    "base_lq": ("base", {"degrade.target_probability": 0.5}),
+    "base_from_teacher": ("base", {"start_from": "teacher"}),
+    "base_no_recolouring": ("base", {"augment.recolour": False}),
+    "cap": ("base", {"model.gender_head": True, "model.pose_branch": True}),
+    "joint": ("base", {"schedule.tad_steps": 1, "schedule.external": "joint"}),
+    "tad": ("base", {"schedule.tad_steps": 1}),
+    "tad_clean": ("tad", {"degrade.distil_degraded": False}),
+    "tad_no_mse": ("tad", {"loss.weights.feature_hq": 0.0, "loss.weights.feature_lq": 0.0}),
+    "tad_no_teacher": (
+        "tad",
+        {"loss.weights.feature_hq": 0.0, "loss.weights.feature_lq": 0.0, "loss.weights.feature_self": 1.0},
+    ),
+    "rlq": ("cap", {"schedule.tad_steps": 1}),
+    "rlq_1_1": ("rlq", {"schedule.granularity": "step"}),
+    "rlq_1_2": ("rlq_1_1", {"schedule.tad_steps": 2}),
+    "rlq_1_4": ("rlq_1_1", {"schedule.tad_steps": 4}),
+    "rlq_2_1": ("rlq_1_1", {"schedule.cap_steps": 2}),
+}
+
+
+@pytest.mark.parametrize("name", ABLATION)
+def test_a_row_of_the_ablation_changes_what_it_is_named_for_and_nothing_else(name: str) -> None:
+    other, changes = ABLATION[name]
+    ours, theirs = (flatten(to_dict(read(recipe))) for recipe in (name, other))
+    assert {key: ours[key] for key in ours if ours[key] != theirs[key] and key != "name"} == changes
 
 
 def test_the_demo_compares_like_with_like() -> None:

@@ -94,7 +94,7 @@ def _with_whole_addresses(config: ExperimentConfig) -> ExperimentConfig:
     data = config.data.model_copy(
         update={
             "target": locate(config.data.target).uri,
-            "external": locate(config.data.external).uri if config.data.external else None,
+            "external": _whole(config.data.external),
         }
     )
     weights = config.model.weights
@@ -103,11 +103,15 @@ def _with_whole_addresses(config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(
         update={
             "data": data,
-            "teacher": locate(config.teacher).uri if config.teacher else None,
-            "start_from": locate(config.start_from).uri if config.start_from else None,
+            "teacher": _whole(config.teacher),
+            "start_from": _whole(config.start_from) if config.start_from != "teacher" else "teacher",
             "model": config.model.model_copy(update={"weights": weights}),
         }
     )
+
+
+def _whole(uri: str | None) -> str | None:
+    return locate(uri).uri if uri else None
 
 
 def _merge(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,23 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Protocol = Literal["general", "cc", "sc"]
-Quality = Literal["hq", "lq"]
+Quality = Literal[
+    "hq",
+    "lq",
+    "pixelation",
+    "defocus",
+    "motion",
+    "pixelation-mild",
+    "pixelation-medium",
+    "pixelation-severe",
+    "defocus-mild",
+    "defocus-medium",
+    "defocus-severe",
+    "motion-mild",
+    "motion-medium",
+    "motion-severe",
+]
+"""Of query images: as they are, degraded by the mix of a training, by one artefact, or by a third of its range."""
 
 
 class Section(BaseModel):
@@ -296,7 +312,7 @@ class EvaluateConfig(Section):
     select_on: Protocol = "cc"
     """Protocol whose mAP on the validation identities chooses the checkpoint."""
     qualities: tuple[Quality, ...] = ("hq", "lq")
-    """Queries as they are, and degraded against the gallery as it is."""
+    """Of the queries, which are compared with the gallery as it is."""
     batch_images: Count = 128
     """Images at a time on each worker."""
     bootstrap_samples: Annotated[int, Field(ge=0)] = 1000
@@ -330,7 +346,8 @@ class ExperimentConfig(Section):
     teacher: str | None = None
     """URI of the teacher's checkpoint; needed as soon as TAD pulls features towards it."""
     start_from: str | None = None
-    """URI of a checkpoint whose layers the network begins with, heads excepted; by default `model.weights`."""
+    """URI of a checkpoint whose layers the network begins with, heads excepted, or `teacher` for the teacher's; by
+    default it begins with `model.weights`."""
     data: DataConfig
     batch: BatchConfig = BatchConfig()
     model: ModelConfig = ModelConfig()
@@ -353,6 +370,11 @@ class ExperimentConfig(Section):
         """Whether TAD pulls features towards a teacher's."""
         return self.distils and bool(self.loss.weights.feature_hq or self.loss.weights.feature_lq)
 
+    @property
+    def initial_checkpoint(self) -> str | None:
+        """URI of the checkpoint whose layers the network begins with."""
+        return self.teacher if self.start_from == "teacher" else self.start_from
+
     @model_validator(mode="after")
     def _consistent(self) -> ExperimentConfig:
         if self.schedule.tad_steps and not self.data.external:
@@ -364,6 +386,10 @@ class ExperimentConfig(Section):
             raise ValueError(
                 f"schedule.tad_steps is {self.schedule.tad_steps} but teacher is not set: "
                 "name the teacher's checkpoint, or set schedule.tad_steps=0"
+            )
+        if self.start_from == "teacher" and not self.teacher:
+            raise ValueError(
+                "start_from is 'teacher' but teacher is not set: name the teacher's checkpoint, or leave start_from out"
             )
         if self.schedule.tad_steps and self.schedule.external == "joint" and self.model.pose_branch:
             raise ValueError(

@@ -2,15 +2,18 @@
 
 from rlq_ray.degrade.degrader import Degrader, describe
 from rlq_ray.degrade.functional import defocus, motion_blur, pixelate
+from rlq_ray.degrade.quality import SEVERITIES, degradation_of
 from rlq_ray.degrade.sampling import GAUSSIAN, MOTION, PIXELATION, DegradeDraw, draw, draw_for_rows
 
 __all__ = [
     "GAUSSIAN",
     "MOTION",
     "PIXELATION",
+    "SEVERITIES",
     "DegradeDraw",
     "Degrader",
     "defocus",
+    "degradation_of",
     "describe",
     "draw",
     "draw_for_rows",

@@ -11,7 +11,7 @@ from torch import Tensor
 from rlq_ray.augment import Augmenter
 from rlq_ray.config.schema import DataConfig, DegradeConfig, EvaluateConfig, ExperimentConfig, Quality
 from rlq_ray.data import DataSet, Index, iterate_rows
-from rlq_ray.degrade import Degrader, draw_for_rows
+from rlq_ray.degrade import Degrader, degradation_of, draw_for_rows
 from rlq_ray.evaluate import Labels, shared_labels
 from rlq_ray.models import ReIDNetwork
 
@@ -35,18 +35,19 @@ class Embedding:
     def rows(self, network: ReIDNetwork, dataset: DataSet, row_N: np.ndarray, quality: Quality) -> Tensor:
         """Embed rows of a data set in their order, `(N, D)` float32 on the CPU, each of unit length.
 
-        With quality `lq` every image is degraded by a draw that depends on `evaluate.degrade_seed` and its row alone.
+        With any quality but `hq` every image is degraded by a draw that depends on `evaluate.degrade_seed` and its row
+        alone.
         """
         network.eval()
-        degrader = Degrader(self.degrade)
+        degrade = degradation_of(quality, self.degrade)
         parts = [torch.empty(0, 2 * network.feature_size)]  # a worker's share of few rows may be none
         for batch in iterate_rows(
             dataset, row_N, batch_images=self.evaluate.batch_images, data=self.data, device=self.device
         ):
             image_BCHW = batch.image_BCHW.to(self.device, non_blocking=True)
-            if quality == "lq":
-                draw = draw_for_rows(batch.row_B, self.degrade, self.evaluate.degrade_seed).to(self.device)
-                image_BCHW = degrader(image_BCHW, draw, batch.original_size_B2.to(self.device))
+            if degrade is not None:
+                draw = draw_for_rows(batch.row_B, degrade, self.evaluate.degrade_seed).to(self.device)
+                image_BCHW = Degrader(degrade)(image_BCHW, draw, batch.original_size_B2.to(self.device))
             parts.append(network.embed(self.augmenter.test(image_BCHW)).float().cpu())
         return torch.cat(parts)
 

@@ -20,8 +20,8 @@ def build_student(config: ExperimentConfig, classes: ClassSpace, device: torch.d
         CheckpointError: `start_from` names no checkpoint, or one of another model.
     """
     network = ReIDNetwork(config.model, classes)
-    if config.start_from:
-        load_layers(network, read_state(locate(config.start_from))["network"])
+    if config.initial_checkpoint:
+        load_layers(network, read_state(locate(config.initial_checkpoint))["network"])
     return _place(network, config, device)
 
 

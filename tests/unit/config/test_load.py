@@ -4,6 +4,7 @@ import pytest
 
 from rlq_ray.config.load import build_config, fingerprint, flatten, load_recipe, to_dict
 from rlq_ray.errors import UsageError
+from rlq_ray.storage import locate
 
 BASE = {"data": {"target": "shards"}, "schedule": {"tad_steps": 0}}
 
@@ -54,6 +55,7 @@ def test_fingerprint_ignores_the_order_of_keys() -> None:
             + [f"loss.weights.{term}=0" for term in ("feature_hq", "feature_lq", "agreement_lq")],
             ["all loss.weights of TAD are 0", "feature_self"],
         ),
+        (["start_from=teacher"], ["start_from is 'teacher'", "name the teacher's checkpoint"]),
         (["degrade.target_probability=1.5"], ["degrade.target_probability", "1.5"]),
         (["schedule.cap_steps=0"], ["schedule.cap_steps", "0"]),
         (["workers.count=3"], ["batch.identities is 8", "3 workers"]),
@@ -88,6 +90,12 @@ def test_a_teacher_is_asked_for_only_where_a_term_looks_at_it() -> None:
     assert not build_config(BASE, own).needs_teacher
     assert not build_config(BASE, joint).needs_teacher
     assert build_config(BASE, [*steps, "teacher=y"]).needs_teacher
+
+
+def test_a_network_starts_from_its_teacher_or_from_any_checkpoint() -> None:
+    assert build_config(BASE, ["teacher=y", "start_from=teacher"]).initial_checkpoint == locate("y").uri
+    assert build_config(BASE, ["teacher=y", "start_from=z"]).initial_checkpoint == locate("z").uri
+    assert build_config(BASE, ["teacher=y"]).initial_checkpoint is None
 
 
 def test_refuses_a_recipe_that_is_missing_or_no_toml(tmp_path: Path) -> None:
