@@ -22,6 +22,7 @@ from rlq_ray.evaluate.report import (
     from_rankings,
 )
 from rlq_ray.evaluate.scores import CMC_RANKS, Metrics, chance_ap, chance_map, match_counts, metrics
+from rlq_ray.evaluate.seeds import SeedScores, differences_of_seeds, score_seeds
 
 __all__ = [
     "CMC_RANKS",
@@ -36,10 +37,12 @@ __all__ = [
     "Metrics",
     "Ranking",
     "Scores",
+    "SeedScores",
     "chance_ap",
     "chance_map",
     "compare",
     "differences",
+    "differences_of_seeds",
     "evaluate_features",
     "from_arrays",
     "from_rankings",
@@ -50,6 +53,7 @@ __all__ = [
     "rank_protocols",
     "read_features",
     "score_intervals",
+    "score_seeds",
     "shared_codes",
     "shared_labels",
     "top_k",

@@ -6,6 +6,7 @@ Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). Intervals 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,16 +32,18 @@ class Interval:
 class Difference:
     """A score's gain over another's on the same queries, as fractions, with its 95 % interval.
 
-    `share_not_above_zero` of the resamples show no gain: small when the gain is sure.
+    `share_not_above_zero` of the resamples show no gain: small when the gain is sure. `gains` are those of each pair of
+    seeds, whose mean is `delta`; empty where seeds are not paired.
     """
 
     delta: float
     low: float
     high: float
     share_not_above_zero: float
+    gains: tuple[float, ...] = ()
 
 
-def _resampled_means(value_QM: FloatArray, identity_Q: IntArray, samples: int, seed: int) -> FloatArray:
+def resampled_means(value_QM: FloatArray, identity_Q: IntArray, samples: int, seed: int) -> FloatArray:
     """Draw as many identities as there are, with replacement; mean over the queries of those drawn: `(samples, M)`."""
     identities, member_Q = np.unique(identity_Q, return_inverse=True)
     size_P = np.bincount(member_Q).astype(np.float64)
@@ -66,9 +69,56 @@ def score_intervals(ranking: Ranking, *, samples: int, seed: int) -> dict[str, I
     identity_Q = ranking.query_identity_Q[ranking.valid_Q]
     if samples == 0 or len(np.unique(identity_Q)) == 1:
         return {}
-    means = _resampled_means(np.stack(list(scores.values()), axis=1), identity_Q, samples, seed)
-    ends = np.percentile(means, _PERCENTILES, axis=0)
-    return {name: Interval(float(low), float(high)) for name, low, high in zip(scores, *ends, strict=True)}
+    means = resampled_means(np.stack(list(scores.values()), axis=1), identity_Q, samples, seed)
+    return dict(zip(scores, interval_ends(means), strict=True))
+
+
+def interval_ends(mean_SM: FloatArray) -> list[Interval]:
+    """Read the interval of each of M metrics off its resampled means `(samples, M)`."""
+    return [Interval(*ends) for ends in np.percentile(mean_SM, _PERCENTILES, axis=0).T.tolist()]
+
+
+def check_same_queries(one: Ranking, other: Ranking) -> None:
+    """Refuse two rankings that cannot be compared.
+
+    Raises:
+        DataError: they are of other queries or another protocol.
+    """
+    same = one.protocol == other.protocol and np.array_equal(one.query_identity_Q, other.query_identity_Q)
+    if not same or not np.array_equal(one.match_count_Q, other.match_count_Q):
+        raise DataError(
+            f"rankings of {len(one)} queries under '{one.protocol}' and {len(other)} under '{other.protocol}' "
+            "are not of the same queries and gallery: evaluate both models on the same data and protocol"
+        )
+
+
+def compared_identities(ranking: Ranking) -> IntArray:
+    """Give the identity of every query that has a match, in order.
+
+    Raises:
+        DataError: they are all the same, so that there is nothing to resample.
+    """
+    identity_Q = ranking.query_identity_Q[ranking.valid_Q]
+    if len(np.unique(identity_Q)) == 1:
+        raise DataError("the queries with a match are all of one identity: a comparison needs at least two")
+    return identity_Q
+
+
+def differences_from_means(
+    delta: Mapping[str, float], mean_SM: FloatArray, gain_NM: FloatArray | None = None
+) -> dict[str, Difference]:
+    """Read interval and share off the resampled gains `(samples, M)`, metrics in the order of `delta`.
+
+    `gain_NM` are the gains of N pairs of seeds, where there are.
+    """
+    share_M = (mean_SM <= 0).mean(axis=0).tolist()
+    gains_M = [()] * len(delta) if gain_NM is None else [tuple(gains) for gains in gain_NM.T.tolist()]
+    return {
+        name: Difference(gain, ends.low, ends.high, share, gains)
+        for (name, gain), ends, share, gains in zip(
+            delta.items(), interval_ends(mean_SM), share_M, gains_M, strict=True
+        )
+    }
 
 
 def differences(before: Ranking, after: Ranking, *, samples: int, seed: int) -> dict[str, Difference]:
@@ -80,21 +130,10 @@ def differences(before: Ranking, after: Ranking, *, samples: int, seed: int) -> 
     """
     if samples < 1:
         raise ValueError(f"samples is {samples}: a paired comparison needs at least 1")
-    same = before.protocol == after.protocol and np.array_equal(before.query_identity_Q, after.query_identity_Q)
-    if not same or not np.array_equal(before.match_count_Q, after.match_count_Q):
-        raise DataError(
-            f"rankings of {len(before)} queries under '{before.protocol}' and {len(after)} under '{after.protocol}' "
-            "are not of the same queries and gallery: evaluate both models on the same data and protocol"
-        )
+    check_same_queries(before, after)
     old, new = per_query_scores(before), per_query_scores(after)
-    identity_Q = before.query_identity_Q[before.valid_Q]
-    if len(np.unique(identity_Q)) == 1:
-        raise DataError("the queries with a match are all of one identity: a comparison needs at least two")
+    identity_Q = compared_identities(before)
     gain_QM = np.stack([new[name] - old[name] for name in old], axis=1)
-    means = _resampled_means(gain_QM, identity_Q, samples, seed)
-    ends = np.percentile(means, _PERCENTILES, axis=0)
-    share = (means <= 0).mean(axis=0)
-    return {
-        name: Difference(float(gain), float(low), float(high), float(rest))
-        for name, gain, low, high, rest in zip(old, gain_QM.mean(axis=0), *ends, share, strict=True)
-    }
+    means = resampled_means(gain_QM, identity_Q, samples, seed)
+    delta = dict(zip(old, gain_QM.mean(axis=0).tolist(), strict=True))
+    return differences_from_means(delta, means)
