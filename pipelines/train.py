@@ -18,6 +18,7 @@ from rlq_ray.errors import CheckpointError, DataError, UsageError
 from rlq_ray.storage import locate
 from rlq_ray.train.checkpoint import read_card, read_network
 from rlq_ray.train.export import InferenceModel
+from rlq_ray.train.validation import check_test_curve
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -87,8 +88,11 @@ def preflight(config: ExperimentConfig) -> dict[str, Manifest]:
 
     Raises:
         DataError, CheckpointError: a data set or teacher is missing, or lacks what the model needs.
+        UsageError: the data set lacks the test images that are to be measured.
     """
     manifests = {"target": read_manifest(locate(config.data.target))}
+    if config.evaluate.test_curve:
+        check_test_curve(manifests["target"])
     if config.model.pose_branch and manifests["target"].pose is None:
         raise DataError(
             f"model.pose_branch is on, but {config.data.target} has no pose clusters: "
@@ -126,6 +130,11 @@ def _keep_model(run: TrackedRun, config: ExperimentConfig, entry: RunEntry) -> N
     network, card = read_network(locate(entry.checkpoint))
     shape = (2, 3, config.model.input_height, config.model.input_width)
     run.tracker.log_model(config.name, InferenceModel(network).eval(), np.full(shape, 0.5, np.float32), step=card.step)
-    best = {f"best/{key}": value for key, value in entry.metrics.items() if key.endswith(("/mAP", "/top1"))}
+    # The test curve stays out: "best" with a score on test beside it would read as chosen there.
+    best = {
+        f"best/{key}": value
+        for key, value in entry.metrics.items()
+        if key.startswith("validation/") and key.endswith(("/mAP", "/top1"))
+    }
     run.tracker.log_metrics(best, step=card.epoch)
     run.tracker.set_tags({"rlq.checkpoint": entry.checkpoint, "rlq.best_epoch": str(entry.epoch)})

@@ -319,6 +319,8 @@ class EvaluateConfig(Section):
     """Resamplings of the query identities for the 95 % intervals."""
     degrade_seed: int = 7
     """Seed of the one draw that degrades the queries."""
+    test_curve: bool = False
+    """Measure the test identities at every evaluation too, for the record alone; it never chooses a checkpoint."""
 
 
 class WorkersConfig(Section):

@@ -12,7 +12,7 @@ from rlq_ray.storage import Location, exists, read_json, write_json
 
 MAY_CHANGE = (
     *("workers.", "train.epochs", "train.log_every_steps", "data.decode_threads", "data.prefetch", "data.cache"),
-    *("data.read_", "data.disk_cache"),
+    *("data.read_", "data.disk_cache", "evaluate.test_curve"),
 )
 """Settings with which a run may go on differently."""
 
