@@ -1,5 +1,6 @@
 """How good a model is: protocols, exact ranking, metrics with intervals, reports. Knows arrays only, not networks."""
 
+from rlq_ray.evaluate.diagnostics import Share, diagnose, lq_neighbour_share, silhouette, wrong_match_gender
 from rlq_ray.evaluate.feature_file import FeatureFile, read_features
 from rlq_ray.evaluate.intervals import Difference, Interval, differences, score_intervals
 from rlq_ray.evaluate.nearest import top_k
@@ -38,14 +39,17 @@ __all__ = [
     "Ranking",
     "Scores",
     "SeedScores",
+    "Share",
     "chance_ap",
     "chance_map",
     "compare",
+    "diagnose",
     "differences",
     "differences_of_seeds",
     "evaluate_features",
     "from_arrays",
     "from_rankings",
+    "lq_neighbour_share",
     "match_counts",
     "metrics",
     "protocol_named",
@@ -56,5 +60,7 @@ __all__ = [
     "score_seeds",
     "shared_codes",
     "shared_labels",
+    "silhouette",
     "top_k",
+    "wrong_match_gender",
 ]

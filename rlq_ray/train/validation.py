@@ -16,7 +16,7 @@ from rlq_ray.config.schema import EvaluateConfig, Protocol, Quality
 from rlq_ray.data import Manifest, evaluation_rows
 from rlq_ray.data.partition import Rows
 from rlq_ray.errors import UsageError
-from rlq_ray.evaluate import Evaluation, evaluate_features, match_counts
+from rlq_ray.evaluate import Evaluation, diagnose, evaluate_features, match_counts
 from rlq_ray.models import ReIDNetwork
 from rlq_ray.train.build import Parts
 from rlq_ray.train.features import Embedding, labels_of
@@ -43,13 +43,18 @@ class Validation:
         self.select_on = f"validation/hq/{evaluate.select_on}/mAP" if self._validation else "latest/step"
 
     def __call__(self) -> Mapping[str, float]:
-        """Return flat metrics: `validation/hq/cc/mAP` in 0…1, and `test_curve/hq/cc/mAP` if it is asked for."""
+        """Return flat metrics: `validation/hq/cc/mAP` in 0…1, `diagnostics/…`, and `test_curve/…` if it is asked for.
+
+        The diagnostics, of the validation identities, need degraded queries; `rlq_ray.evaluate.diagnose` names them.
+        """
         network = self._state.network
         assert isinstance(network, ReIDNetwork)
         metrics = {} if self._validation else {self.select_on: float(self._state.step)}
-        for name, measured in (("validation", self._validation), ("test_curve", self._test)):
-            if measured:
-                metrics |= self._measure(network, measured).flat(name)
+        if self._validation:
+            features = self._embed(network, self._validation)
+            metrics |= self._score(self._validation, features).flat("validation") | self._diagnose(features)
+        if self._test:
+            metrics |= self._score(self._test, self._embed(network, self._test)).flat("test_curve")
         return metrics
 
     def _set_aside(self, rows: Rows) -> _Measured | None:
@@ -78,21 +83,33 @@ class Validation:
         query, gallery = labels_of(self._target.index, query_rows, gallery_rows)
         return [name for name in self._evaluate.protocols if match_counts(query, gallery, name)[0].any()]
 
-    def _measure(self, network: ReIDNetwork, measured: _Measured) -> Evaluation:
+    def _embed(self, network: ReIDNetwork, measured: _Measured) -> _Features:
         qualities: tuple[Quality, ...] = tuple(dict.fromkeys(("hq", *self._evaluate.qualities)))
-        features: dict[str, npt.NDArray[np.generic]] = {
+        queries: dict[str, npt.NDArray[np.generic]] = {
             quality: self._features(network, measured.query_rows, quality) for quality in qualities
         }
         is_one_set = measured.query_rows is measured.gallery_rows
-        query, gallery = labels_of(self._target.index, measured.query_rows, measured.gallery_rows)
+        return _Features(queries, queries["hq"] if is_one_set else self._features(network, measured.gallery_rows, "hq"))
+
+    def _score(self, measured: _Measured, features: _Features) -> Evaluation:
         return evaluate_features(
-            features,
-            features["hq"] if is_one_set else self._features(network, measured.gallery_rows, "hq"),
-            query,
-            gallery,
+            features.queries,
+            features.gallery_GD,
+            *labels_of(self._target.index, measured.query_rows, measured.gallery_rows),
             protocols=measured.protocols,
             bootstrap_samples=0,
         )
+
+    def _diagnose(self, features: _Features) -> dict[str, float]:
+        if "lq" not in features.queries:
+            return {}
+        assert self._validation is not None
+        index, rows = self._target.index, self._validation.query_rows
+        labels, _ = labels_of(index, rows, rows)
+        found = diagnose(
+            features.queries["hq"], features.queries["lq"], labels, index.gender[rows], self._evaluate.select_on
+        )
+        return {f"diagnostics/{name}": value for name, value in found.items()}
 
     def _features(self, network: ReIDNetwork, rows: Rows, quality: Quality) -> npt.NDArray[np.float32]:
         own_rows = rows[self._world.rank :: self._world.size]
@@ -121,3 +138,11 @@ class _Measured:
     query_rows: Rows
     gallery_rows: Rows
     protocols: list[Protocol]
+
+
+@dataclass(frozen=True)
+class _Features:
+    """Features of the queries by quality, and of the gallery as it is."""
+
+    queries: dict[str, npt.NDArray[np.generic]]
+    gallery_GD: npt.NDArray[np.generic]

@@ -13,7 +13,7 @@ from rlq_ray.collectives import World
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.data import evaluation_rows, ingest
 from rlq_ray.errors import UsageError
-from rlq_ray.evaluate import evaluate_features
+from rlq_ray.evaluate import diagnose, evaluate_features
 from rlq_ray.train.build import Parts, build
 from rlq_ray.train.features import Embedding, labels_of
 from rlq_ray.train.loop import Plan, StepRecord, fit
@@ -121,3 +121,28 @@ def test_the_test_curve_is_what_an_evaluation_of_the_test_identities_finds(confi
         for protocol in ("general", "cc"):
             for name, value in expected[quality, protocol].values().items():
                 assert metrics[f"test_curve/{quality}/{protocol}/{name}"] == pytest.approx(value), name
+
+
+def test_diagnostics_are_measured_where_queries_are_degraded(configure) -> None:
+    metrics = open_validation(configure("tiny_base"))[0]()
+    found = {name: value for name, value in metrics.items() if name.startswith("diagnostics/")}
+    assert set(found) >= {f"diagnostics/silhouette_{name}" for name in ("quality", "identity")}
+    assert found["diagnostics/lq_neighbour_share_chance"] == 0.5
+    assert all(-1 <= value <= 1 for value in found.values())
+    without = open_validation(configure("tiny_base", 'evaluate.qualities=["hq"]'))[0]()
+    assert {**without, **found} == {name: value for name, value in metrics.items() if "/lq/" not in name} | found
+
+
+def test_diagnostics_are_those_of_the_validation_identities(configure) -> None:
+    config = configure("tiny_base")
+    validation, parts = open_validation(config)
+    metrics = validation()
+    rows, index = parts.split.validation_rows, parts.target.index
+    embedding = Embedding.of(config, parts.augmenter, CPU)
+    hq_ND, lq_ND = (
+        embedding.rows(parts.state.network, parts.target, rows, quality).numpy() for quality in ("hq", "lq")
+    )
+    expected = diagnose(hq_ND, lq_ND, labels_of(index, rows, rows)[0], index.gender[rows], "cc")
+    assert any(name.endswith("wrong_same_gender") for name in expected), "genders are known"
+    for name, value in expected.items():
+        assert metrics[f"diagnostics/{name}"] == pytest.approx(value, abs=1e-5), name
