@@ -116,7 +116,7 @@ def preflight(config: ExperimentConfig) -> dict[str, Manifest]:
 
 def _require_same_model(role: str, checkpoint: str, model: ModelConfig) -> None:
     theirs_all = read_card(locate(checkpoint)).config.model
-    for field in ("backbone", "narrow_width", "input_height", "input_width"):
+    for field in ("backbone", "narrow_width", "single_branch", "input_height", "input_width"):
         theirs, ours = getattr(theirs_all, field), getattr(model, field)
         if theirs != ours and not (field == "narrow_width" and model.backbone != "narrow"):
             raise CheckpointError(

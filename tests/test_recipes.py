@@ -22,7 +22,7 @@ def read(name: str) -> ExperimentConfig:
 
 
 def test_there_are_recipes_for_the_demo_and_the_published_method() -> None:
-    assert {"demo_teacher", "demo_base", "demo_rlq", "tiny_base", "tiny_rlq", "base", "cap", "rlq"} <= set(NAMES)
+    assert {"demo_teacher", "demo_base", "demo_rlq", "tiny_base", "tiny_rlq", "cal", "base", "cap", "rlq"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

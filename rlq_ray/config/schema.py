@@ -112,8 +112,30 @@ class ModelConfig(Section):
     """The third branch with the pose-cluster head."""
     gender_head: bool = True
     """The gender head on the identity branch."""
+    single_branch: bool = False
+    """One branch for identity and clothes together, as in CAL (Gu et al., CVPR 2022): features of half the length."""
     synchronised_batchnorm: bool = False
     """BatchNorm statistics over all workers; torch offers this on CUDA only."""
+
+    @model_validator(mode="after")
+    def _single_branch_stands_alone(self) -> ModelConfig:
+        if self.single_branch and (self.pose_branch or self.gender_head):
+            beside = "model.pose_branch" if self.pose_branch else "model.gender_head"
+            raise ValueError(
+                f"model.single_branch is true, and so is {beside}: set {beside}=false, or model.single_branch=false"
+            )
+        return self
+
+    @property
+    def cap_terms(self) -> tuple[str, ...]:
+        """Terms of a CAP step from the beginning on; the clothes-adversarial one joins them later."""
+        return (
+            "identity",
+            "triplet",
+            *(() if self.single_branch else ("identity_clothes", "agreement")),
+            *(("pose", "disentangle") if self.pose_branch else ()),
+            *(("gender",) if self.gender_head else ()),
+        )
 
 
 def _require_ordered(name: str, bounds: tuple[float, float]) -> None:
@@ -195,7 +217,7 @@ class DegradeConfig(Section):
 class LossWeights(Section):
     """Factor of every term; 0 leaves the term out.
 
-    Each phase needs a term: `CAP_TERMS` and `TAD_TERMS` list them.
+    Each phase needs a term: `ModelConfig.cap_terms` and `TAD_TERMS` list them.
     """
 
     identity_clothes: NonNegative = 1.0
@@ -227,8 +249,6 @@ class LossWeights(Section):
     """TAD: the same for the clothes logits; trains nothing in the published code, hence 0."""
 
 
-CAP_TERMS = ("identity_clothes", "identity", "pose", "gender", "agreement", "disentangle", "triplet")
-"""Terms of a CAP step from the beginning on; the clothes-adversarial one joins them later."""
 TAD_TERMS = ("feature_hq", "feature_lq", "feature_self", "agreement_lq")
 """Terms of a TAD step from the beginning on."""
 
@@ -379,6 +399,11 @@ class ExperimentConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> ExperimentConfig:
+        if self.schedule.tad_steps and self.model.single_branch:
+            raise ValueError(
+                f"schedule.tad_steps is {self.schedule.tad_steps}, but model.single_branch is true and TAD pulls two "
+                "branches: set schedule.tad_steps=0, or model.single_branch=false"
+            )
         if self.schedule.tad_steps and not self.data.external:
             raise ValueError(
                 f"schedule.tad_steps is {self.schedule.tad_steps} but data.external is not set: "
@@ -398,7 +423,7 @@ class ExperimentConfig(Section):
                 "schedule.external is 'joint' with model.pose_branch: the pose clusters of two data sets are not the "
                 "same; set model.pose_branch=false"
             )
-        for phase, terms in (("CAP", CAP_TERMS), *((("TAD", TAD_TERMS),) if self.distils else ())):
+        for phase, terms in (("CAP", self.model.cap_terms), *((("TAD", TAD_TERMS),) if self.distils else ())):
             if not any(getattr(self.loss.weights, term) for term in terms):
                 raise ValueError(f"all loss.weights of {phase} are 0: give one of {', '.join(terms)} a weight")
         for name, value in (

@@ -1,4 +1,4 @@
-"""The network of three branches over one backbone. Knows no losses, no optimisers and no files.
+"""The network of up to three branches over one backbone. Knows no losses, no optimisers and no files.
 
 Pathak & Rawat, "Coarse Attribute Prediction with Task Agnostic Distillation for Real World Clothes Changing ReID",
 BMVC 2025, arXiv:2505.12580.
@@ -26,8 +26,9 @@ class Outputs(NamedTuple):
     """
 
     clothes_BD: Tensor
+    """The same tensor as `identity_BD` where one branch serves both."""
     identity_BD: Tensor
-    identity_clothes_BP: Tensor
+    identity_clothes_BP: Tensor | None
     """Identity logits of the clothes branch."""
     identity_BP: Tensor
     """Identity logits of the identity branch."""
@@ -46,7 +47,8 @@ class ReIDNetwork(nn.Module):
     | identity | layer3, layer4 | after layer2 | identity, gender |
     | pose | layer2, layer3, layer4 | after layer1 | pose cluster |
 
-    Without pose branch and gender head this is the base model: the baseline, and the teacher.
+    Without pose branch and gender head this is the base model: the baseline, and the teacher. With `single_branch` the
+    clothes branch is left out too, and the identity feature stands for both: CAL (Gu et al., CVPR 2022).
     `feature_size` is D, the length of one branch's feature. With `compute_dtype` the convolutions run under autocast
     in that type.
 
@@ -62,15 +64,17 @@ class ReIDNetwork(nn.Module):
         _refuse_contradictions(config, classes)
         pretrained = read_pretrained(config)
         trunk = build_backbone(config, pretrained)
-        other = build_backbone(config, pretrained)
+        other = trunk if config.single_branch else build_backbone(config, pretrained)
         self.feature_size = 2 * trunk.channels
         num_identities = len(classes.identities)
 
         self.stem_to_layer1 = trunk.stem_to_layer1
         self.layer2 = trunk.layer2
-        self.clothes_branch = nn.Sequential(trunk.layer3, trunk.layer4, PooledFeature(trunk.channels))
+        self.clothes_branch = (
+            None if config.single_branch else nn.Sequential(trunk.layer3, trunk.layer4, PooledFeature(trunk.channels))
+        )
         self.identity_branch = nn.Sequential(other.layer3, other.layer4, PooledFeature(trunk.channels))
-        self.identity_clothes_head = LinearHead(self.feature_size, num_identities)
+        self.identity_clothes_head = None if config.single_branch else LinearHead(self.feature_size, num_identities)
         self.identity_head = LinearHead(self.feature_size, num_identities)
         self.gender_head = LinearHead(self.feature_size, 2) if config.gender_head else None
         self.pose_branch = self.pose_head = None
@@ -86,6 +90,11 @@ class ReIDNetwork(nn.Module):
         """Whether there is a pose branch to ask for."""
         return self.pose_branch is not None
 
+    @property
+    def embedding_size(self) -> int:
+        """Length of what `embed` returns for an image."""
+        return self.feature_size if self.clothes_branch is None else 2 * self.feature_size
+
     def forward(self, image_BCHW: Tensor, *, with_pose: bool = False) -> Outputs:
         """Compute features and logits; the pose branch, a third of the work, only if asked for.
 
@@ -96,8 +105,7 @@ class ReIDNetwork(nn.Module):
         pose_BD = pose_BK = None
         with self._precision(image_BCHW):
             early_BCHW = self.stem_to_layer1(image_BCHW)
-            shared_BCHW = self.layer2(early_BCHW)
-            clothes_BD, identity_BD = self.clothes_branch(shared_BCHW), self.identity_branch(shared_BCHW)
+            clothes_BD, identity_BD = self._after_layer1(early_BCHW)
             if with_pose and self.pose_branch is not None:
                 pose_BD = self.pose_branch(early_BCHW)
         if pose_BD is not None and self.pose_head is not None:
@@ -105,7 +113,7 @@ class ReIDNetwork(nn.Module):
         return Outputs(
             clothes_BD=clothes_BD,
             identity_BD=identity_BD,
-            identity_clothes_BP=self.identity_clothes_head(clothes_BD),
+            identity_clothes_BP=None if self.identity_clothes_head is None else self.identity_clothes_head(clothes_BD),
             identity_BP=self.identity_head(identity_BD),
             pose_BD=pose_BD,
             pose_BK=pose_BK,
@@ -113,23 +121,32 @@ class ReIDNetwork(nn.Module):
         )
 
     def features(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the clothes branch's and the identity branch's features alone, `(B, D)` each."""
+        """Compute the clothes and the identity feature alone, `(B, D)` each; one tensor twice for a single branch."""
         with self._precision(image_BCHW):
-            shared_BCHW = self.layer2(self.stem_to_layer1(image_BCHW))
-            return self.clothes_branch(shared_BCHW), self.identity_branch(shared_BCHW)
+            return self._after_layer1(self.stem_to_layer1(image_BCHW))
+
+    def _after_layer1(self, early_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        shared_BCHW = self.layer2(early_BCHW)
+        if self.clothes_branch is None:
+            feat_BD = self.identity_branch(shared_BCHW)
+            return feat_BD, feat_BD
+        return self.clothes_branch(shared_BCHW), self.identity_branch(shared_BCHW)
 
     def _precision(self, image_BCHW: Tensor) -> torch.autocast:
         device, dtype = image_BCHW.device.type, self.compute_dtype
         return torch.autocast(device, dtype or torch.bfloat16, enabled=dtype is not None)
 
     def embed(self, image_BCHW: Tensor) -> Tensor:
-        """Compute what is compared at inference, `(B, 2D)` of unit length: the distance is −cosine.
+        """Compute what is compared at inference, `(B, embedding_size)` of unit length: the distance is −cosine.
 
-        Clothes feature beside identity feature, summed over the image and its mirror image. Meant for eval mode.
+        Clothes feature beside identity feature, or the single branch's, summed over the image and its mirror image.
+        Meant for eval mode.
         """
-        upright_BD = torch.cat(self.features(image_BCHW), dim=1)
-        mirrored_BD = torch.cat(self.features(image_BCHW.flip(3)), dim=1)
-        return F.normalize(upright_BD + mirrored_BD, dim=1)
+        return F.normalize(self._compared(image_BCHW) + self._compared(image_BCHW.flip(3)), dim=1)
+
+    def _compared(self, image_BCHW: Tensor) -> Tensor:
+        clothes_BD, identity_BD = self.features(image_BCHW)
+        return identity_BD if self.clothes_branch is None else torch.cat([clothes_BD, identity_BD], dim=1)
 
 
 def _refuse_contradictions(config: ModelConfig, classes: ClassSpace) -> None:

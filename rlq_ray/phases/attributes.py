@@ -1,6 +1,7 @@
 """CAP, Coarse Attribute Prediction: identity, clothes-adversarial, pose and gender losses on the labelled target.
 
-Pathak & Rawat, BMVC 2025. With `pose_branch` and `gender_head` off this is the base model's objective.
+Pathak & Rawat, BMVC 2025. With `pose_branch` and `gender_head` off this is the base model's objective,
+and with one branch alone that of CAL (Gu et al., CVPR 2022).
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class CoarseAttributePhase:
     def _identity_terms(self, out: Outputs, labels: Labels) -> dict[str, Tensor]:
         weights, loss = self._loss.weights, self._loss
         terms = {}
-        if weights.identity_clothes:
+        if out.identity_clothes_BP is not None and weights.identity_clothes:
             terms["identity_clothes"] = weights.identity_clothes * label_smoothed_cross_entropy(
                 out.identity_clothes_BP, labels.identity_B, loss.label_smoothing
             )
@@ -92,7 +93,7 @@ class CoarseAttributePhase:
             terms["identity"] = weights.identity * label_smoothed_cross_entropy(
                 out.identity_BP, labels.identity_B, loss.label_smoothing
             )
-        if weights.agreement:
+        if out.identity_clothes_BP is not None and weights.agreement:
             terms["agreement"] = weights.agreement * logit_agreement(
                 out.identity_clothes_BP, out.identity_BP, loss.agreement_temperature, loss.agreement_scale
             )

@@ -72,6 +72,7 @@ class DistillationPhase:
 
     def _agreement_terms(self, out: Outputs, moment: Moment) -> dict[str, Tensor]:
         """Degraded against clean; the gradient flows into both."""
+        assert out.identity_clothes_BP is not None, "the configuration refuses TAD with a single branch"
         weights = self._loss.weights
         terms = {}
         if weights.agreement_lq:

@@ -10,7 +10,7 @@ from rlq_ray.models import ReIDNetwork
 
 
 class InferenceModel(nn.Module):
-    """Images to features: RGB in [0, 1] of the network's input size, `(B, 3, H, W)` → `(B, 2D)` of unit length."""
+    """Images to features: RGB in [0, 1] of the network's input size, `(B, 3, H, W)` → `(B, D)` of unit length."""
 
     def __init__(self, network: ReIDNetwork) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ class Embedding:
         """
         network.eval()
         degrade = degradation_of(quality, self.degrade)
-        parts = [torch.empty(0, 2 * network.feature_size)]  # a worker's share of few rows may be none
+        parts = [torch.empty(0, network.embedding_size)]  # a worker's share of few rows may be none
         for batch in iterate_rows(
             dataset, row_N, batch_images=self.evaluate.batch_images, data=self.data, device=self.device
         ):

@@ -7,6 +7,7 @@ from rlq_ray.errors import UsageError
 from rlq_ray.storage import locate
 
 BASE = {"data": {"target": "shards"}, "schedule": {"tad_steps": 0}}
+SINGLE_BRANCH = ["model.single_branch=true", "model.pose_branch=false", "model.gender_head=false"]
 
 
 def test_defaults_are_the_published_method() -> None:
@@ -58,6 +59,16 @@ def test_fingerprint_ignores_the_order_of_keys() -> None:
         (["start_from=teacher"], ["start_from is 'teacher'", "name the teacher's checkpoint"]),
         (["degrade.target_probability=1.5"], ["degrade.target_probability", "1.5"]),
         (["schedule.cap_steps=0"], ["schedule.cap_steps", "0"]),
+        (["model.single_branch=true"], ["model.single_branch is true", "set model.pose_branch=false"]),
+        (["model.single_branch=true", "model.pose_branch=false"], ["set model.gender_head=false"]),
+        (
+            [*SINGLE_BRANCH, "schedule.tad_steps=2"],
+            ["schedule.tad_steps is 2", "model.single_branch is true", "schedule.tad_steps=0"],
+        ),
+        (
+            [*SINGLE_BRANCH, "loss.weights.identity=0", "loss.weights.triplet=0"],
+            ["all loss.weights of CAP are 0", "identity, triplet a weight"],
+        ),
         (["workers.count=3"], ["batch.identities is 8", "3 workers"]),
         (["degrade.motion=0.9"], ["sum to 1"]),
         (["degrade.gaussian_kernel_px=[4, 21]"], ["even size 4"]),

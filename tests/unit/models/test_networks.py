@@ -44,12 +44,33 @@ def test_shapes(backbone):
     assert network.clothes_branch[:2](network.layer2(network.stem_to_layer1(images()))).shape[2:] == (4, 2)
 
 
+@pytest.mark.parametrize(("single_branch", "size"), [(False, 256), (True, 128)])
+def test_embedding_size(single_branch, size):
+    network = build(single_branch=single_branch, pose_branch=False, gender_head=False).eval()
+    assert network.embedding_size == size
+    assert network.embed(images()).shape == (3, size)
+
+
 def test_base_model_has_neither_pose_nor_gender():
     network = build(pose_branch=False, gender_head=False)
     out = network(images(), with_pose=True)
     assert not network.has_pose
     assert (out.pose_BD, out.pose_BK, out.gender_B2) == (None, None, None)
     assert not [name for name in network.state_dict() if "pose" in name or "gender" in name]
+
+
+def test_a_single_branch_serves_both_and_runs_once():
+    network = build(single_branch=True, pose_branch=False, gender_head=False)
+    calls = count_calls(network.identity_branch)
+    out = network(images(), with_pose=True)
+    assert out.clothes_BD is out.identity_BD
+    assert out.identity_clothes_BP is None
+    clothes_BD, identity_BD = network.features(images())
+    assert clothes_BD is identity_BD
+    assert len(calls) == 2
+    network.eval().embed(images())
+    assert len(calls) == 4, "the image and its mirror image"
+    assert not [name for name in network.state_dict() if "clothes" in name or "pose" in name or "gender" in name]
 
 
 def test_refuses_a_pose_head_without_clusters():
@@ -105,6 +126,13 @@ def test_embed_equals_the_formula():
     torch.testing.assert_close(network.embed(images()), expected)
 
 
+def test_a_single_branchs_embedding_equals_the_formula():
+    network = build(single_branch=True, pose_branch=False, gender_head=False).eval()
+    total = network(images()).identity_BD + network(torch.flip(images(), dims=[3])).identity_BD
+    expected = torch.stack([row / row.square().sum().sqrt() for row in total])
+    torch.testing.assert_close(network.embed(images()), expected)
+
+
 def test_embed_does_not_tell_left_from_right():
     network = build().eval()
     torch.testing.assert_close(network.embed(images()), network.embed(images().flip(3)))
@@ -133,6 +161,12 @@ def test_layout_and_autocast_change_little_and_results_stay_fp32():
         torch.testing.assert_close(same, exact, rtol=1e-4, atol=1e-5)
         assert near.dtype == torch.float32
         assert (near - exact).norm() < 0.05 * exact.norm()
+
+
+def test_every_parameter_of_a_single_branch_gets_a_gradient():
+    network = build(single_branch=True, pose_branch=False, gender_head=False)
+    network(images()).identity_BP.square().sum().backward()
+    assert not [name for name, p in network.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
 
 
 def test_every_parameter_gets_a_gradient():

@@ -119,6 +119,27 @@ def test_cap_is_the_sum_of_its_published_terms(parts: Parts) -> None:
         torch.testing.assert_close(terms[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_cal_is_the_sum_of_its_published_terms(tiny_people) -> None:
+    alone = ["model.single_branch=true", "model.pose_branch=false", "model.gender_head=false", "schedule.tad_steps=0"]
+    off = ["loss.weights.triplet=0", "augment.recolour=false"]
+    made = make("tiny_base", tiny_people, *STILL, *alone, *off)
+    made.state.network.eval()
+    phase = made.state.phases["cap"]
+    batch = phase.loader.next_batch()
+    terms = phase.losses(batch, Moment(0, 0))
+    out = made.state.network(made.augmenter.test(batch.image_BCHW))
+    positive = positives_of(phase.clothes._identity_of_clothes_C, batch.identity_B)
+    cosines = phase.clothes.classifier(out.identity_BD)
+    made.close()
+    expected = {
+        "identity": label_smoothed_cross_entropy(out.identity_BP, batch.identity_B),
+        "clothes_adversarial": 0.1 * clothes_adversarial(cosines, batch.clothes_B, positive),
+    }
+    assert terms.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
 def test_a_copy_wears_other_clothes_of_the_same_person(parts: Parts) -> None:
     phase = parts.state.phases["cap"]
     batch = phase.loader.next_batch()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.train import preflight
 from rlq_ray.collectives import World, step_if_finite
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.errors import CheckpointError, TrainingError
@@ -162,6 +163,20 @@ def test_bf16_trains_and_keeps_weights_and_losses_in_fp32(configure) -> None:
     assert memory.records[0].terms_N.dtype == torch.float32
     assert memory.losses() != exact.losses()
     torch.testing.assert_close(memory.records[0].terms_N, exact.records[0].terms_N, rtol=0.05, atol=0.05)
+
+
+def test_a_single_branch_is_trained_and_measured_and_teaches_nobody(configure, tmp_path: Path) -> None:
+    alone = ["model.single_branch=true", "model.pose_branch=false", "model.gender_head=false"]
+    config = configure("tiny_base", *alone, "train.epochs=1")
+    memory, parts = run(config)
+    assert set(memory.records[0].names) == {"identity", "triplet"}
+    embedding = Embedding.of(config, parts.augmenter, CPU)
+    no_rows, two_rows = parts.split.train_rows[:0], parts.split.train_rows[:2]
+    assert embedding.rows(parts.state.network, parts.target, no_rows, "hq").shape == (0, 64)
+    assert embedding.rows(parts.state.network, parts.target, two_rows, "hq").shape == (2, 64)
+    write_checkpoint(tmp_path, CheckpointCard(config, parts.split.classes, "", 1, 3), parts.state.state_dict())
+    with pytest.raises(CheckpointError, match=r"has model\.single_branch=True, the training False: take the same"):
+        preflight(configure("tiny_rlq", f"teacher={tmp_path}"))
 
 
 def test_a_teacher_of_another_size_is_refused(configure) -> None:
