@@ -8,36 +8,33 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Probability = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Protocol = Literal["general", "cc", "sc"]
-Quality = Literal[
-    "hq",
-    "lq",
-    "pixelation",
-    "defocus",
-    "motion",
-    "pixelation-mild",
-    "pixelation-medium",
-    "pixelation-severe",
-    "defocus-mild",
-    "defocus-medium",
-    "defocus-severe",
-    "motion-mild",
-    "motion-medium",
-    "motion-severe",
+from rlq_ray.config.images import AugmentConfig, DegradeConfig, Quality
+from rlq_ray.config.objective import TAD_TERMS, LossConfig, LossWeights
+from rlq_ray.config.section import Count, NonNegative, Positive, Section
+
+__all__ = [
+    "TAD_TERMS",
+    "AugmentConfig",
+    "BatchConfig",
+    "DataConfig",
+    "DegradeConfig",
+    "EvaluateConfig",
+    "ExperimentConfig",
+    "LossConfig",
+    "LossWeights",
+    "ModelConfig",
+    "OptimizerConfig",
+    "Protocol",
+    "Quality",
+    "ScheduleConfig",
+    "Section",
+    "TrainConfig",
+    "WorkersConfig",
 ]
-"""Of query images: as they are, degraded by the mix of a training, by one artefact, or by a third of its range."""
 
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+Protocol = Literal["general", "cc", "sc"]
 
 
 class DataConfig(Section):
@@ -136,142 +133,6 @@ class ModelConfig(Section):
             *(("pose", "disentangle") if self.pose_branch else ()),
             *(("gender",) if self.gender_head else ()),
         )
-
-
-def _require_ordered(name: str, bounds: tuple[float, float]) -> None:
-    if bounds[0] > bounds[1]:
-        raise ValueError(f"{name} is {bounds}: write the smaller bound first")
-
-
-class AugmentConfig(Section):
-    """Random changes to the training images."""
-
-    enlarge_probability: Probability = 0.5
-    """Chance that an image is enlarged and cropped back."""
-    enlarge_factor: Annotated[float, Field(ge=1)] = 1.125
-    """How much it is enlarged."""
-    flip_probability: Probability = 0.5
-    """Chance of a mirror image."""
-    erase_probability: Probability = 0.5
-    """Chance that a rectangle is erased."""
-    erase_area: tuple[Positive, Positive] = (0.02, 0.4)
-    """Smallest and largest share of the image's area that is erased."""
-    erase_aspect: tuple[Positive, Positive] = (0.3, 3.3)
-    """Smallest and largest height/width of the erased rectangle."""
-    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Half width of the range around 1 of a brightness factor; the published method uses none."""
-    recolour: bool = True
-    """Give every target image a copy in other clothes (needs masks)."""
-    recolour_originals: Probability = 0.0
-    """Chance that the image beside its copy is put into other clothes too; the published method leaves it as it is."""
-    recolour_alpha: Probability = 0.7
-    """Weight of the new colour in that copy."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> AugmentConfig:
-        _require_ordered("augment.erase_area", self.erase_area)
-        _require_ordered("augment.erase_aspect", self.erase_aspect)
-        if self.erase_area[1] > 1:
-            raise ValueError(f"augment.erase_area ends at {self.erase_area[1]}: an area cannot exceed 1")
-        return self
-
-
-class DegradeConfig(Section):
-    """Synthetic low quality: one artefact per image, drawn on the worker's device."""
-
-    pixelation: NonNegative = 0.33
-    """Share of images that are pixelated."""
-    gaussian: NonNegative = 0.37
-    """Share of images out of focus."""
-    motion: NonNegative = 0.30
-    """Share of images blurred by motion."""
-    pixelation_px: tuple[Count, Count] = (16, 63)
-    """Pixels: smallest and largest short side to which an image is shrunk."""
-    gaussian_kernel_px: tuple[Count, Count] = (5, 21)
-    """Pixels: smallest and largest width of the Gaussian kernel, both odd."""
-    gaussian_sigma_px: tuple[Positive, Positive] = (0.1, 2.0)
-    """Pixels: smallest and largest standard deviation of the Gaussian."""
-    motion_px: tuple[Annotated[int, Field(ge=2)], Annotated[int, Field(ge=2)]] = (8, 19)
-    """Pixels: shortest and longest line of the motion blur."""
-    pixels: Literal["original", "canvas"] = "original"
-    """Whose pixels the sizes above count: those of the stored image, or those of the canvas it was brought to."""
-    target_probability: Probability = 0.0
-    """Chance that a target image is degraded in a CAP step: plain augmentation, which TAD has to beat; the published
-    method degrades none."""
-    distil_degraded: bool = True
-    """Whether TAD's second view is degraded; without, it distils on clean images alone, a control."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> DegradeConfig:
-        total = self.pixelation + self.gaussian + self.motion
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"degrade.pixelation + gaussian + motion is {total:g}: let the three shares sum to 1")
-        for name in ("pixelation_px", "gaussian_kernel_px", "gaussian_sigma_px", "motion_px"):
-            _require_ordered(f"degrade.{name}", getattr(self, name))
-        even = [size for size in self.gaussian_kernel_px if size % 2 == 0]
-        if even:
-            raise ValueError(f"degrade.gaussian_kernel_px has the even size {even[0]}: a centred kernel is odd")
-        return self
-
-
-class LossWeights(Section):
-    """Factor of every term; 0 leaves the term out.
-
-    Each phase needs a term: `ModelConfig.cap_terms` and `TAD_TERMS` list them.
-    """
-
-    identity_clothes: NonNegative = 1.0
-    """CAP: cross entropy of the identity on the clothes branch."""
-    identity: NonNegative = 1.0
-    """CAP: cross entropy of the identity on the identity branch."""
-    pose: NonNegative = 1.0
-    """CAP: cross entropy of the pose cluster."""
-    gender: NonNegative = 1.0
-    """CAP: cross entropy of the gender."""
-    agreement: NonNegative = 1.0
-    """CAP: KL between the identity logits of the two branches."""
-    disentangle: NonNegative = 1.0
-    """CAP: |cos| between identity and pose features."""
-    triplet: NonNegative = 1.0
-    """CAP: batch-hard triplet on the identity features of all workers."""
-    clothes_adversarial: NonNegative = 1.0
-    """CAP: clothes-adversarial loss (Gu et al., CVPR 2022) on the clothes branch."""
-    feature_hq: NonNegative = 1.0
-    """TAD: distance of the student's features of clean images to the teacher's."""
-    feature_lq: NonNegative = 1.0
-    """TAD: distance of the student's features of degraded images to the teacher's."""
-    feature_self: NonNegative = 0.0
-    """TAD: distance of the student's features of degraded images to its own of clean ones, which are held still; takes
-    the teacher's place where `feature_hq` and `feature_lq` are 0. The published method has none."""
-    agreement_lq: NonNegative = 1.0
-    """TAD: KL between the identity logits of degraded and clean images, both branches."""
-    agreement_clothes: NonNegative = 0.0
-    """TAD: the same for the clothes logits; trains nothing in the published code, hence 0."""
-
-
-TAD_TERMS = ("feature_hq", "feature_lq", "feature_self", "agreement_lq")
-"""Terms of a TAD step from the beginning on."""
-
-
-class LossConfig(Section):
-    """Constants of the formulas."""
-
-    weights: LossWeights = LossWeights()
-    """Factor of every term."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Epsilon of all four cross entropies."""
-    triplet_margin: NonNegative = 0.3
-    """Margin on 1 − cos."""
-    agreement_temperature: Positive = 0.8
-    """Temperature of the logit agreement."""
-    agreement_scale: Positive = 0.64
-    """Factor of the logit agreement, beside temperature²."""
-    clothes_scale: Positive = 16.0
-    """Scale of the cosine clothes classifier."""
-    clothes_epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Weight spread over all clothes of the same identity in the adversarial loss."""
-    clothes_from_epoch: Annotated[int, Field(ge=0)] = 25
-    """First CAP epoch (from 0) with clothes classifier and adversarial loss."""
 
 
 class ScheduleConfig(Section):
