@@ -34,17 +34,25 @@ class Frame:
 
     Attributes:
         image_HW3: uint8 RGB.
-        shirt_HW: bool.
-        trousers_HW: bool; skirts and the lower part of dresses count.
+        label_HW: uint8, what each pixel shows, as a `Label`.
         keypoints_J3: COCO-17 x and y in pixels and visibility score in [0, 1].
         gender: 1 male, 0 female.
     """
 
     image_HW3: NDArray[np.uint8]
-    shirt_HW: NDArray[np.bool_]
-    trousers_HW: NDArray[np.bool_]
+    label_HW: NDArray[np.uint8]
     keypoints_J3: FloatArray
     gender: int
+
+    @property
+    def shirt_HW(self) -> NDArray[np.bool_]:
+        """Where there is a shirt."""
+        return self.label_HW == Label.SHIRT
+
+    @property
+    def trousers_HW(self) -> NDArray[np.bool_]:
+        """Where there are trousers; skirts and the lower part of dresses count."""
+        return self.label_HW == Label.TROUSERS
 
 
 @dataclass(frozen=True)
@@ -88,8 +96,7 @@ class Studio:
         labels = labels[:, self.preset.supersample // 2 :: self.preset.supersample]
         return Frame(
             image_HW3=self._develop(picture, seen_by, rng),
-            shirt_HW=labels == Label.SHIRT,
-            trousers_HW=labels == Label.TROUSERS,
+            label_HW=labels,
             keypoints_J3=keypoints,
             gender=int(not moment.dressed.identity.female),
         )
