@@ -17,7 +17,7 @@ from pipelines.evaluate import TestFeatures, evaluate
 from pipelines.render import preset_named
 from rlq_ray.config.schema import ExperimentConfig, Quality
 from rlq_ray.data import DataSet, evaluation_rows, iterate_rows
-from rlq_ray.degrade import Degrader, draw_for_rows
+from rlq_ray.degrade import degrade_to
 from rlq_ray.distributed.tasks import map_on_cluster
 from rlq_ray.errors import DataError, UsageError
 from rlq_ray.evaluate import Evaluation
@@ -102,17 +102,20 @@ def _describe(
     quality: Quality,
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Compute every baseline's features (N, D) of some rows in a quality."""
-    degrader = Degrader(config.degrade)
     feats: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in COLOUR_BASELINES}
     for batch in iterate_rows(dataset, row_N, batch_images=config.evaluate.batch_images, data=config.data):
         labels = [
             _labels(dataset.index.source[row], image_HW3, frames)
             for row, image_HW3 in zip(batch.row_B.tolist(), batch.image_BCHW.permute(0, 2, 3, 1).numpy(), strict=True)
         ]
-        image_BCHW = batch.image_BCHW
-        if quality == "lq":
-            draw = draw_for_rows(batch.row_B, config.degrade, config.evaluate.degrade_seed)
-            image_BCHW = degrader(image_BCHW, draw, batch.original_size_B2)
+        image_BCHW = degrade_to(
+            quality,
+            batch.image_BCHW,
+            config.degrade,
+            row_B=batch.row_B,
+            original_size_B2=batch.original_size_B2,
+            seed=config.evaluate.degrade_seed,
+        )
         for image_HW3, label_HW in zip(image_BCHW.permute(0, 2, 3, 1).numpy(), labels, strict=True):
             for name, describe in COLOUR_BASELINES.items():
                 feats[name].append(describe(image_HW3, label_HW))

@@ -2,7 +2,7 @@
 
 from rlq_ray.degrade.degrader import Degrader, describe
 from rlq_ray.degrade.functional import defocus, motion_blur, pixelate
-from rlq_ray.degrade.quality import SEVERITIES, degradation_of
+from rlq_ray.degrade.quality import SEVERITIES, degradation_of, degrade_to
 from rlq_ray.degrade.sampling import GAUSSIAN, MOTION, PIXELATION, DegradeDraw, draw, draw_for_rows
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Degrader",
     "defocus",
     "degradation_of",
+    "degrade_to",
     "describe",
     "draw",
     "draw_for_rows",

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from rlq_ray.config.schema import DegradeConfig, Quality
+from rlq_ray.degrade.degrader import Degrader
+from rlq_ray.degrade.sampling import draw_for_rows
 
 SEVERITIES = ("mild", "medium", "severe")
 """The lower, middle and upper third of each range; of pixelation's sizes, which are the milder the larger, reversed."""
@@ -25,6 +29,23 @@ def degradation_of(quality: Quality, config: DegradeConfig) -> DegradeConfig | N
     if severity:
         changes |= _third(artefact, SEVERITIES.index(severity), config)
     return DegradeConfig.model_validate({**config.model_dump(), **changes})
+
+
+def degrade_to(
+    quality: Quality,
+    image_BCHW: Tensor,
+    config: DegradeConfig,
+    *,
+    row_B: Tensor,
+    original_size_B2: Tensor,
+    seed: int,
+) -> Tensor:
+    """Bring images of a data set to a quality, each by a draw that depends on the seed and its row alone."""
+    degradation = degradation_of(quality, config)
+    if degradation is None:
+        return image_BCHW
+    drawn = draw_for_rows(row_B, degradation, seed)
+    return Degrader(degradation)(image_BCHW, drawn, original_size_B2)
 
 
 def _third(artefact: str, third: int, config: DegradeConfig) -> dict[str, tuple[float, float]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from rlq_ray.augment import Augmenter
 from rlq_ray.config.schema import DataConfig, DegradeConfig, EvaluateConfig, ExperimentConfig, Quality
 from rlq_ray.data import DataSet, Index, iterate_rows
-from rlq_ray.degrade import Degrader, degradation_of, draw_for_rows
+from rlq_ray.degrade import degrade_to
 from rlq_ray.evaluate import Labels, shared_labels
 from rlq_ray.models import ReIDNetwork
 
@@ -39,15 +39,19 @@ class Embedding:
         alone.
         """
         network.eval()
-        degrade = degradation_of(quality, self.degrade)
         parts = [torch.empty(0, network.embedding_size)]  # a worker's share of few rows may be none
         for batch in iterate_rows(
             dataset, row_N, batch_images=self.evaluate.batch_images, data=self.data, device=self.device
         ):
             image_BCHW = batch.image_BCHW.to(self.device, non_blocking=True)
-            if degrade is not None:
-                draw = draw_for_rows(batch.row_B, degrade, self.evaluate.degrade_seed).to(self.device)
-                image_BCHW = Degrader(degrade)(image_BCHW, draw, batch.original_size_B2.to(self.device))
+            image_BCHW = degrade_to(
+                quality,
+                image_BCHW,
+                self.degrade,
+                row_B=batch.row_B,
+                original_size_B2=batch.original_size_B2,
+                seed=self.evaluate.degrade_seed,
+            )
             parts.append(network.embed(self.augmenter.test(image_BCHW)).float().cpu())
         return torch.cat(parts)
 
