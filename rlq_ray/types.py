@@ -68,7 +68,8 @@ class ClassSpace:
     """What the labels of a training set mean; a network's heads are as wide as these.
 
     `identities` and `clothes` list the data set's own names in class order; `identity_of_clothes` gives for every
-    clothes class the identity class that wears it. `pose_clusters` counts k-means clusters, without class 0 = no pose.
+    clothes class the identity class that wears it, −1 where unknown. `pose_clusters` counts k-means clusters, without
+    class 0 = no pose.
     """
 
     identities: tuple[str, ...]
