@@ -21,9 +21,11 @@ app = typer.Typer(
 people_app = typer.Typer(help="The rendered data set.", no_args_is_help=True)
 data_app = typer.Typer(help="Data sets: from folders to Arrow shards, and what is in them.", no_args_is_help=True)
 poses_app = typer.Typer(help="Pose clusters.", no_args_is_help=True)
+models_app = typer.Typer(help="Models from elsewhere.", no_args_is_help=True)
 degrade_app = typer.Typer(help="Synthetic low quality.", no_args_is_help=True)
 for _name, _app in (("people", people_app), ("data", data_app), ("poses", poses_app), ("degrade", degrade_app)):
     app.add_typer(_app, name=_name)
+app.add_typer(models_app, name="models")
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]
 """What typer raises for any wrong use; it is click's ClickException, in a copy that typer does not publish."""
@@ -314,6 +316,26 @@ def evaluate(
         _print_json(scores_as_json({label: evaluation}))
         return
     stdout.print(results_table({label: evaluation}, "Test identities, scores in percent (95 % intervals)"))
+
+
+@models_app.command("import")
+def import_model(
+    authors: Annotated[Path, typer.Option(help="The .pth.tar that the authors of RLQ released.")],
+    out: Annotated[str, typer.Option(help="URI of the checkpoint to write.")],
+    data: Annotated[str | None, typer.Option(help="URI of the data set it was trained on: names its classes.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn released weights into a checkpoint, to evaluate or to teach with; every tensor is accounted for."""
+    from pipelines.console import stage, stdout
+    from pipelines.models import import_released, summary_lines
+
+    with stage(f"import {authors}"):
+        imported = import_released(authors, out, data=data)
+    if as_json:
+        _print_json(imported)
+        return
+    for line in summary_lines(imported):
+        stdout.print(line)
 
 
 @app.command()

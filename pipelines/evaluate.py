@@ -19,6 +19,7 @@ from rlq_ray.config.schema import ExperimentConfig, Quality
 from rlq_ray.data import evaluation_rows, read_manifest
 from rlq_ray.distributed.embedding import EmbeddingJob, embed_on_cluster
 from rlq_ray.distributed.runs import resolve_checkpoint
+from rlq_ray.errors import UsageError
 from rlq_ray.evaluate import PROTOCOLS, Evaluation, Labels, compare, evaluate_features, read_features
 from rlq_ray.storage import locate
 from rlq_ray.train.build import open_data
@@ -96,7 +97,10 @@ def evaluate_model(
         CheckpointError, DataError, UsageError: something named cannot be used.
     """
     checkpoint = resolve_checkpoint(places.store, model)
-    settings = to_dict(read_card(locate(checkpoint)).config)
+    card = read_card(locate(checkpoint))
+    if data is None and not card.data_hash:
+        raise UsageError(f"{model} does not say which data set it was trained on: name one to measure on by --data URI")
+    settings = to_dict(card.config)
     if protocols:
         settings["evaluate"] |= {"protocols": protocols, "select_on": protocols[0]}
     if quality != "all":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,9 +18,9 @@ import torch
 
 from rlq_ray.config.load import build_config, to_dict
 from rlq_ray.config.schema import ExperimentConfig
-from rlq_ray.errors import CheckpointError
+from rlq_ray.errors import CheckpointError, UsageError
 from rlq_ray.models import ReIDNetwork, load_network
-from rlq_ray.storage import Location, exists, read_bytes, read_json
+from rlq_ray.storage import Location, exists, list_files, read_bytes, read_json, write_bytes
 from rlq_ray.types import ClassSpace
 
 FORMAT = 1
@@ -44,6 +45,22 @@ def write_checkpoint(folder: Path, card: CheckpointCard, state: Mapping[str, Any
     sha256 = hashlib.sha256((folder / STATE_FILE).read_bytes()).hexdigest()
     content = {**asdict(card), "config": to_dict(card.config), "format": FORMAT, "state_sha256": sha256}
     (folder / CARD_FILE).write_text(json.dumps(content, indent=1))
+
+
+def put_checkpoint(place: Location, card: CheckpointCard, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint to where there is nothing yet, its card last, so that one cut off is none.
+
+    Raises:
+        UsageError: there is something else than the rest of one that was cut off.
+        StorageError: the place cannot be written.
+    """
+    others = [file for file in list_files(place) if file != place / STATE_FILE]
+    if others:
+        raise UsageError(f"{place} is taken ({others[0]}): name a new folder for the checkpoint")
+    with tempfile.TemporaryDirectory(prefix="rlq-checkpoint-") as folder:
+        write_checkpoint(Path(folder), card, state)
+        for name in (STATE_FILE, CARD_FILE):
+            write_bytes(place / name, (Path(folder) / name).read_bytes())
 
 
 def read_card(place: Location) -> CheckpointCard:
