@@ -69,7 +69,7 @@ def average_running_statistics(module: nn.Module) -> None:
     """Replace BatchNorm's running mean and variance by their averages over the workers, so that all evaluate alike."""
     if not _together():
         return
-    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    buffers = [buffer for name, buffer in module.named_buffers() if name.endswith(("running_mean", "running_var"))]
     if not buffers:
         return
     flat = torch.cat([buffer.reshape(-1) for buffer in buffers])

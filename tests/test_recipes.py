@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipelines.train import RECIPES
 from rlq_ray.config.load import build_config, flatten, load_recipe, to_dict
 from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.errors import UsageError
 from rlq_ray.models import ReIDNetwork
 from rlq_ray.types import ClassSpace
 
@@ -22,14 +24,26 @@ def read(name: str) -> ExperimentConfig:
 
 
 def test_there_are_recipes_for_the_demo_and_the_published_method() -> None:
-    assert {"demo_teacher", "demo_base", "demo_rlq", "tiny_base", "tiny_rlq", "cal", "base", "cap", "rlq"} <= set(NAMES)
+    assert {
+        "demo_teacher",
+        "demo_base",
+        "demo_rlq",
+        "tiny_base",
+        "tiny_rlq",
+        "cal",
+        "base",
+        "cap",
+        "rlq",
+        "rlq_eva02",
+    } <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_loads_builds_and_survives(name: str) -> None:
     config = read(name)
     assert build_config(to_dict(config)) == config
-    network = ReIDNetwork(config.model, CLASSES)
+    with torch.device("meta"):  # every layer is made, but no weight is drawn
+        network = ReIDNetwork(config.model, CLASSES)
     assert network.has_pose == config.model.pose_branch
 
 
@@ -68,6 +82,12 @@ def test_a_row_of_the_ablation_changes_what_it_is_named_for_and_nothing_else(nam
     other, changes = ABLATION[name]
     ours, theirs = (flatten(to_dict(read(recipe))) for recipe in (name, other))
     assert {key: ours[key] for key in ours if ours[key] != theirs[key] and key != "name"} == changes
+
+
+def test_a_recipe_that_begins_with_given_weights_asks_for_them() -> None:
+    sources = [source for source in SOURCES if not source.startswith("model.weights")]
+    with pytest.raises(UsageError, match=r"eva02_base is never downloaded: give the path of timm's state dict"):
+        load_recipe(RECIPES / "rlq_eva02.toml", sources)
 
 
 def test_the_demo_compares_like_with_like() -> None:

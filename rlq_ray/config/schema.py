@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from rlq_ray.config.images import AugmentConfig, DegradeConfig, Quality
+from rlq_ray.config.model import ModelConfig
 from rlq_ray.config.objective import TAD_TERMS, LossConfig, LossWeights
 from rlq_ray.config.section import Count, NonNegative, Positive, Section
 
@@ -90,49 +91,6 @@ class BatchConfig(Section):
     """Images K of each identity in a CAP batch; at least two outfits where the identity has them."""
     external_images: Count = 64
     """Images in a TAD batch."""
-
-
-class ModelConfig(Section):
-    """The network of three branches over one backbone."""
-
-    backbone: Literal["resnet50", "resnet18", "narrow"] = "resnet50"
-    """`narrow` is a residual network of 1–2 million parameters for CPUs."""
-    narrow_width: Annotated[int, Field(ge=4)] = 16
-    """Channels after the stem of the `narrow` backbone; ignored by the others."""
-    input_height: Annotated[int, Field(ge=32)] = 384
-    """Pixels: height of the network's input."""
-    input_width: Annotated[int, Field(ge=16)] = 192
-    """Pixels: width of the network's input."""
-    weights: str = "imagenet"
-    """`imagenet` (torchvision's cache or download), `random`, or the path of a local torchvision state dict."""
-    pose_branch: bool = True
-    """The third branch with the pose-cluster head."""
-    gender_head: bool = True
-    """The gender head on the identity branch."""
-    single_branch: bool = False
-    """One branch for identity and clothes together, as in CAL (Gu et al., CVPR 2022): features of half the length."""
-    synchronised_batchnorm: bool = False
-    """BatchNorm statistics over all workers; torch offers this on CUDA only."""
-
-    @model_validator(mode="after")
-    def _single_branch_stands_alone(self) -> ModelConfig:
-        if self.single_branch and (self.pose_branch or self.gender_head):
-            beside = "model.pose_branch" if self.pose_branch else "model.gender_head"
-            raise ValueError(
-                f"model.single_branch is true, and so is {beside}: set {beside}=false, or model.single_branch=false"
-            )
-        return self
-
-    @property
-    def cap_terms(self) -> tuple[str, ...]:
-        """Terms of a CAP step from the beginning on; the clothes-adversarial one joins them later."""
-        return (
-            "identity",
-            "triplet",
-            *(() if self.single_branch else ("identity_clothes", "agreement")),
-            *(("pose", "disentangle") if self.pose_branch else ()),
-            *(("gender",) if self.gender_head else ()),
-        )
 
 
 class ScheduleConfig(Section):

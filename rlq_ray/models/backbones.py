@@ -12,8 +12,11 @@ from typing import NamedTuple
 
 import torch
 import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from rlq_ray.config.model import PATCH_PX
 from rlq_ray.config.schema import ModelConfig
 from rlq_ray.errors import CheckpointError, UsageError
 from rlq_ray.models.narrow import narrow_parts
@@ -38,23 +41,36 @@ class BackboneParts(NamedTuple):
 def build_backbone(config: ModelConfig, pretrained: Mapping[str, Tensor] | None) -> BackboneParts:
     """Make a new copy of all four parts, with the weights of `read_pretrained` or, for None, drawn at random.
 
-    Layer4 of the ResNets has stride 1 here, so the last map is 1/16 of the image's size.
+    Layer4 of the ResNets has stride 1 here, so the last map is 1/16 of the image's size. A vision transformer's parts
+    hand on tokens instead of maps, and only the last one gives a map, with a place for each patch.
 
     Raises:
         CheckpointError: `pretrained` lacks or exceeds this backbone's tensors.
     """
     if config.backbone == "narrow":
         return BackboneParts(*narrow_parts(config.narrow_width), channels=8 * config.narrow_width)
+    if config.backbone in PATCH_PX:
+        return _transformer_parts(config, pretrained)
     make_resnet, _, channels = _RESNETS[config.backbone]
     resnet = make_resnet()
     resnet.fc = nn.Identity()
     if pretrained is not None:
-        _load_every_tensor(resnet, pretrained, config)
+        _load_every_tensor(resnet, pretrained, config, f"torchvision's {config.backbone}")
     for module in resnet.layer4.modules():
         if isinstance(module, nn.Conv2d):
             module.stride = (1, 1)
     stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool, resnet.layer1)
     return BackboneParts(stem, resnet.layer2, resnet.layer3, resnet.layer4, channels)
+
+
+def _transformer_parts(config: ModelConfig, pretrained: Mapping[str, Tensor] | None) -> BackboneParts:
+    from rlq_ray.models import vision_transformer  # here, because timm takes a second and few networks need it
+
+    transformer = vision_transformer.build_transformer(config.backbone, config.input_height, config.input_width)
+    if pretrained is not None:
+        state = vision_transformer.fit_to_input(pretrained, transformer)
+        _load_every_tensor(transformer, state, config, f"timm's {vision_transformer.ARCHITECTURES[config.backbone]}")
+    return BackboneParts(*vision_transformer.part_transformer(transformer), channels=transformer.embed_dim)
 
 
 def read_pretrained(config: ModelConfig) -> dict[str, Tensor] | None:
@@ -73,14 +89,15 @@ def read_pretrained(config: ModelConfig) -> dict[str, Tensor] | None:
             f"model.weights is '{config.weights}', but the narrow backbone only starts at random: "
             "set model.weights=random"
         )
+    library, classifier = ("timm", "head.") if config.backbone in PATCH_PX else ("torchvision", "fc.")
     path = _cached_imagenet(config.backbone) if config.weights == "imagenet" else Path(config.weights).expanduser()
     if not path.is_file():
         raise UsageError(
             f"model.weights names the file '{path}', which is not there: "
-            "give the path of a torchvision state dict, or set model.weights=random"
+            f"give the path of a {library} state dict, or set model.weights=random"
         )
     state = _read_state_dict(path)
-    return {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    return {name: tensor for name, tensor in state.items() if not name.startswith(classifier)}
 
 
 def _cached_imagenet(backbone: str) -> Path:
@@ -104,8 +121,9 @@ def _cached_imagenet(backbone: str) -> Path:
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        is_pickle = path.suffix != ".safetensors"
+        state = torch.load(path, map_location="cpu", weights_only=True) if is_pickle else load_file(path)
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(
             f"'{path}' cannot be read as a state dict ({reason}): save one with torch.save(model.state_dict())"
@@ -118,8 +136,10 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _load_every_tensor(resnet: nn.Module, pretrained: Mapping[str, Tensor], config: ModelConfig) -> None:
-    expected = resnet.state_dict()
+def _load_every_tensor(
+    network: nn.Module, pretrained: Mapping[str, Tensor], config: ModelConfig, architecture: str
+) -> None:
+    expected = network.state_dict()
     # Files from before torch 0.4.1 count no batches; BatchNorm with a momentum does not use the count.
     given = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")} | dict(
         pretrained
@@ -128,9 +148,9 @@ def _load_every_tensor(resnet: nn.Module, pretrained: Mapping[str, Tensor], conf
     if mismatch:
         raise CheckpointError(
             f"model.weights '{config.weights}' does not fit {config.backbone}: {mismatch}: "
-            "give torchvision's state dict of that network, or change model.backbone"
+            f"give the state dict of {architecture}, or change model.backbone"
         )
-    resnet.load_state_dict(given)
+    network.load_state_dict(given)
 
 
 def describe_mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:

@@ -47,8 +47,9 @@ class ReIDNetwork(nn.Module):
     | identity | layer3, layer4 | after layer2 | identity, gender |
     | pose | layer2, layer3, layer4 | after layer1 | pose cluster |
 
-    Without pose branch and gender head this is the base model: the baseline, and the teacher. With `single_branch` the
-    clothes branch is left out too, and the identity feature stands for both: CAL (Gu et al., CVPR 2022).
+    A layer of a vision transformer is a quarter of its blocks. Without pose branch and gender head this is the base
+    model: the baseline, and the teacher. With `single_branch` the clothes branch is left out too, and the identity
+    feature stands for both: CAL (Gu et al., CVPR 2022).
     `feature_size` is D, the length of one branch's feature. With `compute_dtype` the convolutions run under autocast
     in that type.
 
@@ -99,7 +100,8 @@ class ReIDNetwork(nn.Module):
         """Compute features and logits; the pose branch, a third of the work, only if asked for.
 
         Args:
-            image_BCHW: normalised float images; height and width multiples of 16 lose nothing at the edges.
+            image_BCHW: normalised float images; height and width multiples of 16 lose nothing at the edges. A vision
+                transformer takes the configured size alone.
             with_pose: whether the pose branch is computed, if the network has one.
         """
         pose_BD = pose_BK = None

@@ -179,6 +179,22 @@ def test_a_single_branch_is_trained_and_measured_and_teaches_nobody(configure, t
         preflight(configure("tiny_rlq", f"teacher={tmp_path}"))
 
 
+def test_rlq_trains_on_a_transformer_that_a_transformer_teaches(configure, tmp_path: Path) -> None:
+    small = ["model.backbone=eva02_tiny", "model.input_height=56", "model.input_width=28", "train.epochs=1"]
+    config = configure("tiny_base", *small)
+    taught = build(config, world=World(), device=CPU)
+    write_checkpoint(tmp_path, CheckpointCard(config, taught.split.classes, "", 0, 0), taught.state.state_dict())
+    taught.close()
+    with pytest.raises(CheckpointError, match=r"has model\.backbone=narrow, the student eva02_tiny: take the same"):
+        preflight(configure("tiny_rlq", *small))
+    student = configure("tiny_rlq", *small, f"teacher={tmp_path}", "train.precision=bf16")
+    preflight(student)
+    memory, parts = run(student)
+    assert [record.phase for record in memory.records] == ["tad", "cap"] * 3
+    assert all(math.isfinite(value) for _, values in memory.losses() for value in values)
+    assert parts.state.best.epoch == 1
+
+
 def test_a_teacher_of_another_size_is_refused(configure) -> None:
     with pytest.raises(CheckpointError, match="features of size 64, the student of 128"):
         build(configure("tiny_rlq", "model.narrow_width=8"), world=World(), device=CPU)
