@@ -17,6 +17,7 @@ from rlq_ray.collectives import average_gradients, average_running_statistics, s
 from rlq_ray.config.schema import OptimizerConfig, TrainConfig
 from rlq_ray.errors import TrainingError
 from rlq_ray.phases import Moment, Phase
+from rlq_ray.train.gradients import GradientComparison
 from rlq_ray.train.schedule import Timeline, learning_rate
 from rlq_ray.train.state import Best, TrainState
 
@@ -43,7 +44,7 @@ class Observer(Protocol):
         """Take note of an optimiser step; must not wait for the device."""
 
     def after_epoch(self, state: TrainState, epoch: int, metrics: Mapping[str, float], *, is_best: bool) -> None:
-        """Keep a checkpoint; `metrics` are those of the validation identities after `epoch` CAP epochs."""
+        """Keep a checkpoint; `metrics` are those of the evaluation after `epoch` CAP epochs."""
 
 
 Evaluate = Callable[[], Mapping[str, float]]
@@ -68,12 +69,13 @@ def fit(state: TrainState, plan: Plan, evaluate: Evaluate, observer: Observer) -
     Raises:
         TrainingError: a loss is no longer finite; the parameters are those before it.
     """
+    comparison = GradientComparison(plan.timeline, plan.train.evaluate_every_epochs)
     while state.step < plan.timeline.total_steps:
-        epoch = run_epoch(state, plan, observer)
+        epoch = run_epoch(state, plan, observer, comparison)
         if epoch % plan.train.evaluate_every_epochs and epoch != plan.timeline.epochs:
             continue
         average_running_statistics(state.network)
-        metrics = evaluate()
+        metrics = {**evaluate(), **comparison.take()}
         state.network.train()
         is_best = metrics[plan.select_on] > state.best.score
         if is_best:
@@ -81,7 +83,7 @@ def fit(state: TrainState, plan: Plan, evaluate: Evaluate, observer: Observer) -
         observer.after_epoch(state, epoch, metrics, is_best=is_best)
 
 
-def run_epoch(state: TrainState, plan: Plan, observer: Observer) -> int:
+def run_epoch(state: TrainState, plan: Plan, observer: Observer, comparison: GradientComparison) -> int:
     """Train until a CAP epoch is complete and return how many are."""
     state.network.train()
     while True:
@@ -89,13 +91,14 @@ def run_epoch(state: TrainState, plan: Plan, observer: Observer) -> int:
         phase = state.phases[plan.timeline.phase(step)]
         rate = learning_rate(plan.optimizer, epoch=plan.timeline.epoch(step), epochs=plan.timeline.epochs)
         observer.after_step(train_step(state, plan, phase, rate))
+        comparison.after_step(step, phase.name, state.network)
         state.step += 1
         if plan.timeline.ends_epoch(step):
             return round(plan.timeline.epoch(state.step))
 
 
 def train_step(state: TrainState, plan: Plan, phase: Phase, rate: float) -> StepRecord:
-    """Take one optimiser step of one phase."""
+    """Take one optimiser step of one phase; its gradients, averaged over the workers, stay until the next."""
     set_learning_rate(state, rate)
     batch = phase.loader.next_batch().to(plan.device)
     state.optimizer.zero_grad(set_to_none=True)

@@ -49,7 +49,11 @@ class Timeline:
     @property
     def total_steps(self) -> int:
         """Optimiser steps of both phases."""
-        whole_cycles, rest = divmod(self.epochs * self.cap_steps_per_epoch, self.cap_cycle_steps)
+        return self.steps_until(self.epochs)
+
+    def steps_until(self, epoch: int) -> int:
+        """Count the optimiser steps of both phases until so many CAP epochs are complete."""
+        whole_cycles, rest = divmod(epoch * self.cap_steps_per_epoch, self.cap_cycle_steps)
         begun = self.tad_cycle_steps + rest if rest else 0
         return whole_cycles * (self.tad_cycle_steps + self.cap_cycle_steps) + begun
 

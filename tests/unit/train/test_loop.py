@@ -31,6 +31,7 @@ class Memory:
         self.epochs: list[int] = []
         self.bests: list[bool] = []
         self.scores: list[float] = []
+        self.metrics: list[Mapping[str, float]] = []
         self.states: list[dict] = []
 
     def after_step(self, record: StepRecord) -> None:
@@ -40,6 +41,7 @@ class Memory:
         assert all(math.isfinite(value) for value in metrics.values())
         self.epochs.append(epoch)
         self.scores.append(metrics.get("validation/hq/cc/mAP", 0.0))
+        self.metrics.append(metrics)
         self.bests.append(is_best)
         self.states.append(torch.load(_saved(state), weights_only=True))
 
@@ -93,6 +95,7 @@ def test_interrupted_equals_uninterrupted(configure) -> None:
     whole, whole_parts = run(config)
     resumed, resumed_parts = run(config, resume=whole.states[0])
     assert resumed.losses() == whole.losses()[6:]
+    assert resumed.metrics == whole.metrics[1:], "diagnostics too"
     for name, tensor in whole_parts.state.network.state_dict().items():
         assert torch.equal(tensor, resumed_parts.state.network.state_dict()[name]), name
 

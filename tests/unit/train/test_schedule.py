@@ -38,6 +38,7 @@ def test_counts_cap_steps_and_epochs_whatever_lies_between() -> None:
         assert timeline.cap_steps_before(step) == sum(timeline.phase(s) == "cap" for s in range(step))
     assert [step for step in range(timeline.total_steps) if timeline.ends_epoch(step)] == [4, 8]
     assert timeline.epoch(4) == pytest.approx(2 / 3)
+    assert [timeline.steps_until(epoch) for epoch in range(3)] == [0, 5, 9]
 
 
 def test_published_milestones() -> None:

@@ -123,6 +123,16 @@ def test_the_test_curve_is_what_an_evaluation_of_the_test_identities_finds(confi
                 assert metrics[f"test_curve/{quality}/{protocol}/{name}"] == pytest.approx(value), name
 
 
+def test_gradients_are_compared_at_every_evaluation_of_two_phases(configure) -> None:
+    names = {"diagnostics/gradient_cosine", "diagnostics/gradient_norm_ratio"}
+    for metrics in train(configure("tiny_rlq"))[0]:
+        assert names <= set(metrics)
+        assert -1 < metrics["diagnostics/gradient_cosine"] < 1
+        assert metrics["diagnostics/gradient_norm_ratio"] > 0
+    for metrics in train(configure("tiny_base"))[0]:
+        assert not names & set(metrics)
+
+
 def test_diagnostics_are_measured_where_queries_are_degraded(configure) -> None:
     metrics = open_validation(configure("tiny_base"))[0]()
     found = {name: value for name, value in metrics.items() if name.startswith("diagnostics/")}
