@@ -259,7 +259,8 @@ def train(
     from cluster.ray_local import session
     from pipelines.console import stage, stdout
     from pipelines.places import find_places
-    from pipelines.train import preflight, read_experiment
+    from pipelines.recipe import read_experiment
+    from pipelines.train import preflight
     from pipelines.train import train as train_run
 
     settings = [*(overrides or []), *([f"workers.count={workers}"] if workers else [])]

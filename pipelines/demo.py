@@ -22,10 +22,11 @@ from pipelines.pictures import (
     training_figures,
 )
 from pipelines.places import Places
+from pipelines.recipe import read_experiment
 from pipelines.render import render_people
 from pipelines.teacher import find_or_train_teacher
 from pipelines.tracked import TrackedRun, log_set_up, tracked_run
-from pipelines.train import read_experiment, train
+from pipelines.train import train
 from rlq_ray.config.load import fingerprint, to_dict
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.data import DataSet, SideFiles, read_manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipelines.train import read_experiment
+from pipelines.recipe import read_experiment
 from rlq_ray.data import DataSet, class_space
 from rlq_ray.errors import DataError
 from rlq_ray.models import ReleasedModel, convert_released, name_classes, number_classes, read_released, recolourings_of

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from pipelines.console import stderr
+from pipelines.keys import teacher_key
 from pipelines.places import EXPERIMENT, Places
 from pipelines.train import train
-from rlq_ray.config.load import build_config, fingerprint, to_dict
+from rlq_ray.config.load import build_config
 from rlq_ray.config.schema import ExperimentConfig
-from rlq_ray.data import read_manifest
 from rlq_ray.distributed.runs import find_run
-from rlq_ray.storage import locate
-
-CHANGES_NOTHING = {"name", "teacher", "workers", "evaluate", "degrade"}
-"""Sections that leave a base model's weights as they are, but for the number of workers and what chooses the best."""
-READING_ONLY = {
-    *("target", "external", "decode_threads", "prefetch_batches", "read_threads", "read_ahead_batches"),
-    *("cache_mb", "disk_cache_mb"),
-}
-"""Data settings that change where and how fast images are read, not which."""
 
 
 def find_or_train_teacher(
@@ -49,8 +40,4 @@ def find_or_train_teacher(
 
 def teacher_name(config: ExperimentConfig) -> str:
     """Name a teacher after all that shapes its weights."""
-    settings = {key: value for key, value in to_dict(config).items() if key not in CHANGES_NOTHING}
-    settings |= {"workers": config.workers.count, "select_on": config.evaluate.select_on}
-    settings["data"] = {key: value for key, value in settings["data"].items() if key not in READING_ONLY}
-    images = read_manifest(locate(config.data.target)).content_hash
-    return f"teacher-{fingerprint({'settings': settings, 'images': images})[:12]}"
+    return f"teacher-{teacher_key(config)}"

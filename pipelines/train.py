@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from pipelines.console import training
 from pipelines.places import EXPERIMENT, Places
 from pipelines.tracked import TrackedRun, log_set_up, tracked_run
-from rlq_ray.config.load import load_recipe, to_dict
+from rlq_ray.config.load import to_dict
 from rlq_ray.config.schema import ExperimentConfig, ModelConfig
 from rlq_ray.data import Manifest, read_manifest
 from rlq_ray.distributed.driver import Tracking, launch, plan_workers
 from rlq_ray.distributed.runs import RunEntry, claim_name
-from rlq_ray.errors import CheckpointError, DataError, UsageError
+from rlq_ray.errors import CheckpointError, DataError
 from rlq_ray.storage import locate
 from rlq_ray.train.checkpoint import read_card, read_network
 from rlq_ray.train.export import InferenceModel
 from rlq_ray.train.validation import check_test_curve
-
-RECIPES = Path(__file__).parent / "recipes"
-
-
-def recipe_path(name: str) -> Path:
-    """Find a recipe by its name among those that are shipped, or by its path.
-
-    Raises:
-        UsageError: there is none.
-    """
-    shipped = RECIPES / f"{name}.toml"
-    if shipped.exists():
-        return shipped
-    if Path(name).suffix == ".toml" and Path(name).exists():
-        return Path(name)
-    known = ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
-    raise UsageError(f"there is no recipe '{name}': give the path of a .toml file, or one of {known}")
-
-
-def read_experiment(recipe: str, overrides: list[str]) -> ExperimentConfig:
-    """Read a recipe with its overrides."""
-    return load_recipe(recipe_path(recipe), overrides)
 
 
 def train(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.train import RECIPES
+from pipelines.recipe import RECIPES
 from rlq_ray.config.load import build_config, flatten, load_recipe, to_dict
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.errors import UsageError

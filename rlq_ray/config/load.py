@@ -48,7 +48,7 @@ def read_settings(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, A
     extended = settings.pop("extends", None)
     if extended is None:
         return settings
-    return _merge(read_settings(path.parent / str(extended), (*extended_by, path.resolve())), settings)
+    return merge(read_settings(path.parent / str(extended), (*extended_by, path.resolve())), settings)
 
 
 def build_config(settings: Mapping[str, Any], overrides: Iterable[str] = ()) -> ExperimentConfig:
@@ -89,6 +89,15 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def merge(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Change nested settings, section by section; the second wins."""
+    merged = dict(settings)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = merge(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
 def _with_whole_addresses(config: ExperimentConfig) -> ExperimentConfig:
     """Make relative paths whole, since workers and later commands run in other folders."""
     data = config.data.model_copy(
@@ -112,14 +121,6 @@ def _with_whole_addresses(config: ExperimentConfig) -> ExperimentConfig:
 
 def _whole(uri: str | None) -> str | None:
     return locate(uri).uri if uri else None
-
-
-def _merge(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(settings)
-    for key, value in changes.items():
-        inner = merged.get(key)
-        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _parse_override(text: str) -> tuple[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from pipelines.colour_baselines import colour_baselines, colour_features
-from pipelines.train import read_experiment
+from pipelines.recipe import read_experiment
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.data import DataSet
 from rlq_ray.degrade import Degrader, draw_for_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipelines.train import read_experiment
+from pipelines.recipe import read_experiment
 from rlq_ray.errors import UsageError
 from rlq_ray.models import ReIDNetwork
 from rlq_ray.storage import locate

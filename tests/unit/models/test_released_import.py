@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from pipelines.cli import main
-from pipelines.train import preflight, read_experiment
+from pipelines.recipe import read_experiment
+from pipelines.train import preflight
 from rlq_ray.data import DataSet, class_space
 from rlq_ray.storage import locate
 from rlq_ray.train.checkpoint import STATE_FILE, read_card, read_network, read_state

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.train import RECIPES
+from pipelines.recipe import RECIPES
 from rlq_ray.augment import NUM_PAIRS
 from rlq_ray.collectives import World
 from rlq_ray.config.load import load_recipe

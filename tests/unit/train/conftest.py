@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.train import RECIPES
+from pipelines.recipe import RECIPES
 from rlq_ray.collectives import World
 from rlq_ray.config.load import load_recipe
 from rlq_ray.config.schema import ExperimentConfig

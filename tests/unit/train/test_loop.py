@@ -188,7 +188,7 @@ def test_rlq_trains_on_a_transformer_that_a_transformer_teaches(configure, tmp_p
     taught = build(config, world=World(), device=CPU)
     write_checkpoint(tmp_path, CheckpointCard(config, taught.split.classes, "", 0, 0), taught.state.state_dict())
     taught.close()
-    with pytest.raises(CheckpointError, match=r"has model\.backbone=narrow, the student eva02_tiny: take the same"):
+    with pytest.raises(CheckpointError, match=r"has model\.backbone=narrow, the training eva02_tiny: take the same"):
         preflight(configure("tiny_rlq", *small))
     student = configure("tiny_rlq", *small, f"teacher={tmp_path}", "train.precision=bf16")
     preflight(student)

@@ -1,0 +1,66 @@
+"""What became of one row with one seed: kept in the store beside the runs, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rlq_ray.evaluate import Evaluation, from_arrays
+from rlq_ray.storage import Location, exists, read_bytes, read_json, write_bytes, write_json
+
+Curves = dict[str, list[tuple[int, float]]]
+SCORES_FILE, CARD_FILE = "scores.npz", "outcome.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A row's training with one seed, measured on the test identities.
+
+    `key` names all that the outcome depends on. `epoch` is that of the checkpoint, which the validation identities
+    chose. `curves` hold (epoch, value) of every evaluation during the training, by metric.
+    """
+
+    row: str
+    seed: int
+    key: str
+    epoch: int
+    hardware: str
+    curves: Curves
+    evaluation: Evaluation
+
+
+def outcome_folder(store: Location, experiment: str, row: str, seed: int) -> Location:
+    """Say where an outcome lies."""
+    return store / "experiments" / experiment / row / f"seed-{seed}"
+
+
+def keep_outcome(folder: Location, outcome: Outcome) -> None:
+    """Write an outcome; its card comes last, so that a half-written one is none."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **outcome.evaluation.to_arrays())
+    write_bytes(folder / SCORES_FILE, buffer.getvalue())
+    card = {
+        "row": outcome.row,
+        "seed": outcome.seed,
+        "key": outcome.key,
+        "epoch": outcome.epoch,
+        "hardware": outcome.hardware,
+        "curves": outcome.curves,
+    }
+    write_json(folder / CARD_FILE, card)
+
+
+def find_outcome(folder: Location, key: str) -> Outcome | None:
+    """Read the outcome of this key; None if there is none yet, or another's."""
+    if not exists(folder / CARD_FILE):
+        return None
+    card: dict[str, Any] = read_json(folder / CARD_FILE)
+    if card["key"] != key:
+        return None
+    with np.load(io.BytesIO(read_bytes(folder / SCORES_FILE)), allow_pickle=False) as arrays:
+        evaluation = from_arrays(dict(arrays), bootstrap_samples=0, seed=0)
+    curves = {name: [(int(epoch), float(value)) for epoch, value in curve] for name, curve in card["curves"].items()}
+    return Outcome(**{**card, "curves": curves, "evaluation": evaluation})
