@@ -16,6 +16,8 @@ from rlq_ray.data.decode import decode_batch
 from rlq_ray.degrade import Degrader, draw
 from rlq_ray.losses import batch_hard_triplet
 from rlq_ray.models import ReIDNetwork
+from rlq_ray.train.gradients import GradientComparison
+from rlq_ray.train.schedule import Timeline
 from rlq_ray.types import ClassSpace
 
 pytestmark = [
@@ -57,6 +59,21 @@ def test_drawing_and_applying_never_wait_for_the_device(image_BCHW: torch.Tensor
         augmenter.train(degraded, draw_augmentation(24, augment, generator))
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_comparing_gradients_never_waits_for_the_device() -> None:
+    network = torch.nn.Linear(4, 2).cuda()
+    comparison = GradientComparison(Timeline(1, 1, 1, 1), 1)
+    images = [torch.randn(3, 4, device="cuda") for _ in range(2)]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step, (phase, image) in enumerate(zip(("tad", "cap"), images, strict=True)):
+            network.zero_grad(set_to_none=True)
+            network(image).square().sum().backward()
+            comparison.after_step(step, phase, network)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert -1 <= comparison.take()["diagnostics/gradient_cosine"] <= 1
 
 
 @pytest.mark.parametrize("backbone", ["narrow", "resnet18"])

@@ -15,6 +15,8 @@ from rlq_ray.storage import Location, locate
 from rlq_ray.tracking.mlflow_tracker import MlflowStore
 from rlq_ray.train.checkpoint import read_network
 
+OVERRIDES = ["evaluate.test_curve=true"]
+
 
 @pytest.fixture(scope="module")
 def places(ray_cluster, s3_store, mlflow_server) -> Places:
@@ -28,7 +30,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(places: Places, out: Path) -> DemoResult:
-    return run_demo(out, places, size=SIZES["tiny"], overrides=[])
+    return run_demo(out, places, size=SIZES["tiny"], overrides=OVERRIDES)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,31 @@ def test_every_step_of_every_phase_is_tracked(store: MlflowStore, children: dict
     assert children["rlq"].metrics["images_per_second"] > 0
 
 
+def test_the_test_curve_at_the_best_epoch_is_what_the_evaluation_finds(
+    store: MlflowStore, places: Places, result: DemoResult, children: dict
+) -> None:
+    for name, evaluation in result.evaluations.items():
+        run = children[name]
+        best_epoch = int(run.tags["rlq.best_epoch"])
+        for score in evaluation.scores:
+            curve = store.metric_history(run.run_id, f"test_curve/{score.quality}/{score.protocol}/mAP")
+            assert [point.step for point in curve] == [1, 2]
+            assert curve[best_epoch - 1].value == pytest.approx(score.metrics.mean_ap, abs=1e-5)
+        best = {metric for metric in run.metrics if metric.startswith("best/")}
+        assert "best/validation/hq/cc/mAP" in best
+        assert not [metric for metric in best if "test_curve" in metric]
+
+
+def test_diagnostics_are_tracked(store: MlflowStore, children: dict) -> None:
+    both = {"silhouette_quality", "silhouette_identity", "lq_neighbour_share", "lq_neighbour_share_chance"}
+    of_two_phases = {"gradient_cosine", "gradient_norm_ratio"}
+    for name, wanted, absent in (("rlq", both | of_two_phases, set()), ("base", both, of_two_phases)):
+        for metric in wanted:
+            history = store.metric_history(children[name].run_id, f"diagnostics/{metric}")
+            assert [point.step for point in history] == [1, 2], metric
+        assert not {f"diagnostics/{metric}" for metric in absent} & set(children[name].metrics)
+
+
 def test_what_a_run_was_started_with_is_kept(store: MlflowStore, children: dict, places: Places) -> None:
     run = children["rlq"]
     assert run.params["schedule.tad_steps"] == "1"
@@ -125,7 +152,7 @@ def test_a_second_call_trains_nothing_and_finds_the_same(
         return {run.name: len(store.metric_history(run.run_id, "cap/loss")) for run in found}
 
     before = steps_trained()
-    again = run_demo(out, places, size=SIZES["tiny"], overrides=[])
+    again = run_demo(out, places, size=SIZES["tiny"], overrides=OVERRIDES)
     assert steps_trained() == before
     assert set(before.values()) == {6}
     assert again.parent_run_id == result.parent_run_id
