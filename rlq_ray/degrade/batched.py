@@ -33,11 +33,16 @@ def filter_dense(image_BCHW: Tensor, kernel_BKK: Tensor) -> Tensor:
 
 
 def _pass_x(image_BCHW: Tensor, weight_BWW: Tensor) -> Tensor:
-    return _eight_bits(image_BCHW @ weight_BWW[:, None].transpose(2, 3))
+    return _halves_up(image_BCHW @ weight_BWW[:, None].transpose(2, 3))
 
 
 def _pass_y(image_BCHW: Tensor, weight_BHH: Tensor) -> Tensor:
-    return _eight_bits(weight_BHH[:, None] @ image_BCHW)
+    return _halves_up(weight_BHH[:, None] @ image_BCHW)
+
+
+def _halves_up(image: Tensor) -> Tensor:
+    """Round to 8 bits as PIL does; OpenCV and torchvision round halves to even."""
+    return (image + 0.5).floor().clamp(0, 255)
 
 
 def _eight_bits(image: Tensor) -> Tensor:

@@ -75,17 +75,26 @@ def bilinear(x: Tensor) -> Tensor:
 
 def shrinking_matrix(size_B: Tensor, full: int) -> Tensor:
     """Weights (B, full, full) that bring `full` pixels to the first `size_B`; the other rows are 0 (antialiased)."""
-    scale_B11 = (full / size_B.float())[:, None, None]
-    at = torch.arange(full, device=size_B.device, dtype=torch.float32)
+    scale_B11 = (full / size_B.double())[:, None, None]
+    at = torch.arange(full, device=size_B.device, dtype=torch.float64)
     distance = (at + 0.5)[None, None, :] - (at + 0.5)[None, :, None] * scale_B11
     weight = bicubic(distance / scale_B11) * (at[:, None] < size_B[:, None, None])
-    return weight / weight.sum(dim=2, keepdim=True).clamp(min=1e-6)
+    return _fixed_point(weight / weight.sum(dim=2, keepdim=True).clamp(min=1e-6))
 
 
 def enlarging_matrix(size_B: Tensor, full: int) -> Tensor:
     """Weights (B, full, full) that bring the first `size_B` pixels to `full`; the other columns are 0."""
-    scale_B11 = (size_B.float() / full)[:, None, None]
-    at = torch.arange(full, device=size_B.device, dtype=torch.float32)
+    scale_B11 = (size_B.double() / full)[:, None, None]
+    at = torch.arange(full, device=size_B.device, dtype=torch.float64)
     distance = (at + 0.5)[None, None, :] - (at + 0.5)[None, :, None] * scale_B11
     weight = bilinear(distance) * (at < size_B[:, None, None])
-    return weight / weight.sum(dim=2, keepdim=True)
+    return _fixed_point(weight / weight.sum(dim=2, keepdim=True))
+
+
+def _fixed_point(weight: Tensor) -> Tensor:
+    """Round to the 22 binary places that PIL keeps, in float32.
+
+    At whole ratios a smooth image is full of values halfway between two grey levels, and these weights decide where
+    they go. Four passes of other decisions are up to 4 grey levels off.
+    """
+    return ((weight * 2**22).round() / 2**22).float()
