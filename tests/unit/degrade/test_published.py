@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -50,6 +52,10 @@ def image_of(request: pytest.FixtureRequest, natural):
         return torch.stack([plane, plane.flip(0), plane.flip(1)]).to(torch.uint8)
 
     return make
+
+
+def _mean_difference(out_BCHW: Tensor, expected_BCHW: Tensor) -> Tensor:
+    return (out_BCHW.int() - expected_BCHW.int()).abs().float().mean(dim=(1, 2, 3))
 
 
 def _difference(out: Tensor, expected: Tensor) -> int:
@@ -109,3 +115,20 @@ def test_a_drawn_batch_is_the_libraries_image_by_image(pixels, natural, back_end
     order = torch.randperm(48, generator=torch.Generator().manual_seed(0))
     replayed = Degrader(config)(image_BCHW[order], drawn.take(order), stored_B2)
     assert torch.equal(replayed, out_BCHW[order])
+
+
+@pytest.mark.parametrize("stored", [(128, 64), (256, 128), (384, 192), (600, 250), (800, 400)])
+def test_original_pixels_come_close_to_degrading_the_stored_image(stored, natural, published) -> None:
+    config, num = DegradeConfig(), 12
+    canvas = (384, 192)
+    image_of = [natural(*stored, seed=seed) for seed in range(num)]
+    resized_BCHW = torch.stack([published.onto(image_CHW, *canvas) for image_CHW in image_of])
+    kind_B = torch.arange(num, dtype=torch.int8) % 3
+    drawn = replace(draw(num, config, torch.Generator().manual_seed(2)), kind_B=kind_B)
+    expected = torch.stack([published.onto(published.degrade(image_of[i], drawn, i), *canvas) for i in range(num)])
+    off_B = _mean_difference(Degrader(config)(resized_BCHW, drawn, torch.tensor([stored]).expand(num, 2)), expected)
+    changed_B = _mean_difference(resized_BCHW, expected)
+    for kind in (PIXELATION, GAUSSIAN, MOTION):
+        chosen_B = kind_B == kind
+        assert off_B[chosen_B].mean() < (0.05 if stored == canvas else 1.6)
+        assert off_B[chosen_B].mean() < 0.3 * changed_B[chosen_B].mean()
