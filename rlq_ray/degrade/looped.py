@@ -5,12 +5,20 @@ Same contract as `batched`: uint8 in and out, a kernel for every image. Reads th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numba import njit
+from numpy.typing import NDArray
 from torch import Tensor
 
 # Less than a tenth of a grey level even if all the 361 taps of a motion kernel were so small.
 NEGLIGIBLE = 1e-6
+
+Pixels = NDArray[np.uint8]
+Numbers = NDArray[np.float32]
 
 
 def shrink_and_enlarge(image_BCHW: Tensor, size_B2: Tensor) -> Tensor:
@@ -27,39 +35,107 @@ def shrink_and_enlarge(image_BCHW: Tensor, size_B2: Tensor) -> Tensor:
 
 def filter_separable(image_BCHW: Tensor, taps_y_BK: Tensor, taps_x_BK: Tensor) -> Tensor:
     """Correlate each image with its own taps along x, then y; borders are reflected without repeating the edge."""
-    out_BCHW = torch.empty_like(image_BCHW)
-    for i in range(len(image_BCHW)):
-        blurred = _add_shifted(image_BCHW[i], taps_x_BK[i][None, :])
-        _store(out_BCHW, i, _add_shifted(blurred, taps_y_BK[i][:, None]))
-    return out_BCHW
+    return _correlate(_add_along_x_then_y, image_BCHW, taps_y_BK, taps_x_BK)
 
 
 def filter_dense(image_BCHW: Tensor, kernel_BKK: Tensor) -> Tensor:
     """Correlate each image with its own kernel; borders are reflected without repeating the edge."""
+    return _correlate(_add_shifted, image_BCHW, kernel_BKK)
+
+
+def _correlate(add: Callable[..., None], image_BCHW: Tensor, *kernels: Tensor) -> Tensor:
+    """Run a compiled loop over the lines L of the images' planes P, in which a pixel's neighbour is `step` further.
+
+    Compiled, since a line's sum then stays in the innermost cache while the taps are added to it, and only taps that
+    count are: OpenCV's dense filter takes 3 to 4 times as long.
+    """
+    batch, channels, height, width = image_BCHW.shape
+    interleaved = image_BCHW.is_contiguous(memory_format=torch.channels_last)
+    image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last if interleaved else torch.contiguous_format)
     out_BCHW = torch.empty_like(image_BCHW)
-    for i in range(len(image_BCHW)):
-        _store(out_BCHW, i, _add_shifted(image_BCHW[i], kernel_BKK[i]))
+    planes, step = (1, channels) if interleaved else (channels, 1)
+    image_BPHL, out_BPHL = (
+        (tensor.permute(0, 2, 3, 1) if interleaved else tensor).view(batch, planes, height, width * step).numpy()
+        for tensor in (image_BCHW, out_BCHW)
+    )
+    add(image_BPHL, step, *(kernel.float().contiguous().numpy() for kernel in kernels), out_BPHL)
     return out_BCHW
 
 
-def _store(out_BCHW: Tensor, i: int, image_CHW: Tensor) -> None:
-    out_BCHW[i] = image_CHW.round_().clamp_(0, 255)
+@njit(cache=True, nogil=True)
+def _reflect(at: int, size: int) -> int:
+    if at < 0:
+        return -at
+    return at if at < size else 2 * size - 2 - at
 
 
-def _add_shifted(image_CHW: Tensor, kernel_KK: Tensor) -> Tensor:
-    """Correlate one image, by adding a shifted copy of it for every tap that counts."""
-    channels, height, width = image_CHW.shape
-    centre_y, centre_x = kernel_KK.shape[0] // 2, kernel_KK.shape[1] // 2
-    taps = (kernel_KK > NEGLIGIBLE).nonzero()
-    weights = kernel_KK[taps[:, 0], taps[:, 1]].tolist()
-    offsets = [(y - centre_y, x - centre_x) for y, x in taps.tolist()]
-    radius_y, radius_x = max(abs(y) for y, _ in offsets), max(abs(x) for _, x in offsets)
-    padded = F.pad(image_CHW.float().contiguous()[None], (radius_x, radius_x, radius_y, radius_y), mode="reflect")
-    # Shifting the padded image as one line of numbers adds some that nobody reads, yet is faster than row by row.
-    line = padded.view(-1)
-    row, plane = padded.stride(2), padded.stride(1)
-    total = torch.zeros(len(line) - 2 * radius_y * row - 2 * radius_x)
-    for (y, x), weight in zip(offsets, weights, strict=True):
-        start = (radius_y + y) * row + radius_x + x
-        total.add_(line[start : start + len(total)], alpha=weight)
-    return total.as_strided((channels, height, width), (plane, row, 1))
+@njit(cache=True, nogil=True)
+def _widen(line_L: Pixels, step: int, radius: int, out: Numbers) -> None:
+    """Turn a line into numbers, with `radius` reflected pixels on either side."""
+    length = len(line_L)
+    pixels, margin = length // step, radius * step
+    for x in range(length):
+        out[margin + x] = line_L[x]
+    for x in range(radius):
+        for channel in range(step):
+            out[x * step + channel] = line_L[_reflect(x - radius, pixels) * step + channel]
+            out[margin + length + x * step + channel] = line_L[_reflect(pixels + x, pixels) * step + channel]
+
+
+# OpenCV and torchvision round halves to even, too.
+@njit(cache=True, nogil=True)
+def _store(sum_L: Numbers, out_L: Pixels) -> None:
+    for x in range(len(sum_L)):
+        out_L[x] = np.uint8(min(np.rint(sum_L[x]), np.float32(255)))
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _add_scaled(line: Numbers, weight: np.float32, sum_L: Numbers) -> None:
+    for x in range(len(sum_L)):
+        sum_L[x] += weight * line[x]
+
+
+@njit(cache=True, nogil=True)
+def _add_shifted(image_BPHL: Pixels, step: int, kernel_BKK: Numbers, out_BPHL: Pixels) -> None:
+    batch, planes, height, length = image_BPHL.shape
+    radius_y, radius_x = kernel_BKK.shape[1] // 2, kernel_BKK.shape[2] // 2
+    wide = np.empty((height, length + 2 * radius_x * step), np.float32)
+    sum_L = np.empty(length, np.float32)
+    for i in range(batch):
+        for plane in range(planes):
+            for y in range(height):
+                _widen(image_BPHL[i, plane, y], step, radius_x, wide[y])
+            for y in range(height):
+                sum_L[:] = 0
+                for k in range(2 * radius_y + 1):
+                    for j in range(2 * radius_x + 1):
+                        weight = kernel_BKK[i, k, j]
+                        if weight > NEGLIGIBLE:
+                            line = wide[_reflect(y + k - radius_y, height)]
+                            _add_scaled(line[j * step : j * step + length], weight, sum_L)
+                _store(sum_L, out_BPHL[i, plane, y])
+
+
+@njit(cache=True, nogil=True)
+def _add_along_x_then_y(
+    image_BPHL: Pixels, step: int, taps_y_BK: Numbers, taps_x_BK: Numbers, out_BPHL: Pixels
+) -> None:
+    batch, planes, height, length = image_BPHL.shape
+    radius_y, radius_x = taps_y_BK.shape[1] // 2, taps_x_BK.shape[1] // 2
+    wide = np.empty(length + 2 * radius_x * step, np.float32)
+    along_x_HL = np.empty((height, length), np.float32)
+    sum_L = np.empty(length, np.float32)
+    for i in range(batch):
+        for plane in range(planes):
+            for y in range(height):
+                _widen(image_BPHL[i, plane, y], step, radius_x, wide)
+                along_x_HL[y] = 0
+                for j in range(2 * radius_x + 1):
+                    if taps_x_BK[i, j] > NEGLIGIBLE:
+                        _add_scaled(wide[j * step : j * step + length], taps_x_BK[i, j], along_x_HL[y])
+            for y in range(height):
+                sum_L[:] = 0
+                for k in range(2 * radius_y + 1):
+                    if taps_y_BK[i, k] > NEGLIGIBLE:
+                        _add_scaled(along_x_HL[_reflect(y + k - radius_y, height)], taps_y_BK[i, k], sum_L)
+                _store(sum_L, out_BPHL[i, plane, y])

@@ -99,6 +99,22 @@ def test_keeps_shape_type_and_layout_and_reads_no_value_off_the_cpu(images, layo
         assert out.is_contiguous(memory_format=layout)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_memory_layout_changes_no_pixel(images, channels) -> None:
+    planes = images[:, :channels].contiguous()
+    interleaved = planes.contiguous(memory_format=torch.channels_last)
+    eight = torch.full((4,), 8)
+    for operator in (
+        lambda image: pixelate(image, 2 * eight),
+        lambda image: defocus(image, eight + 1, eight / 5),
+        lambda image: motion_blur(image, eight, 30 * torch.arange(4)),
+    ):
+        expected = operator(planes)
+        assert torch.equal(operator(interleaved), expected)
+        every_other = torch.stack([planes, planes], dim=4).flatten(3)[..., ::2]
+        assert torch.equal(operator(every_other), expected)
+
+
 def test_an_empty_batch_stays_empty() -> None:
     empty = torch.zeros(0, 3, 32, 16, dtype=torch.uint8)
     none = torch.zeros(0, dtype=torch.int64)
