@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cluster.ray_local import session
-from pipelines.console import stage, stderr
+from pipelines.console import stage
 from pipelines.evaluate import TestFeatures, as_json, differences_text, embed_test, evaluate
-from pipelines.ingest import ingest_folder
+from pipelines.people_data import ROLES, PeopleData
 from pipelines.pictures import (
     cmc_figure,
     data_sheet,
@@ -23,22 +23,18 @@ from pipelines.pictures import (
 )
 from pipelines.places import Places
 from pipelines.recipe import read_experiment
-from pipelines.render import render_people
 from pipelines.teacher import find_or_train_teacher
 from pipelines.tracked import TrackedRun, log_set_up, tracked_run
-from pipelines.train import train
-from rlq_ray.config.load import fingerprint, to_dict
+from pipelines.train import train_once
+from rlq_ray.config.load import fingerprint
 from rlq_ray.config.schema import ExperimentConfig
-from rlq_ray.data import DataSet, SideFiles, read_manifest
-from rlq_ray.distributed.runs import RunEntry, find_run
-from rlq_ray.errors import DataError
+from rlq_ray.data import DataSet, read_manifest
+from rlq_ray.distributed.runs import RunEntry
 from rlq_ray.evaluate import Evaluation
-from rlq_ray.people.identity import Population
 from rlq_ray.storage import locate, write_json
 from rlq_ray.tracking.mlflow_tracker import MlflowStore
 
 EXPERIMENT = "rlq-demo"
-ROLES: tuple[Population, Population] = ("target", "external")
 
 
 @dataclass(frozen=True)
@@ -78,11 +74,9 @@ class _Demo:
     seed: int
     overrides: list[str]
 
-    def shards(self, role: Population) -> str:
-        return (self.places.store / "shards" / f"people-{self.size.preset}-{self.seed}-{role}").uri
-
-    def people(self, role: Population) -> Path:
-        return self.out / "people" / f"{self.size.preset}-{self.seed}-{role}"
+    @property
+    def people(self) -> PeopleData:
+        return PeopleData(self.out, self.places.store, self.size.preset, self.seed, self.size.pose_clusters)
 
     def experiment(self, recipe: str, *settings: str) -> ExperimentConfig:
         return read_experiment(recipe, [*settings, *self.overrides])
@@ -101,11 +95,9 @@ def run_demo(out: Path, places: Places, *, size: DemoSize, seed: int = 0, overri
     demo = _Demo(out, places, size, seed, overrides)
     with session(places.ray_address):
         with stage("1 of 7 · render people: a target and a separate external set"):
-            for role in ROLES:
-                render_people(demo.people(role), size.preset, population=role, seed=seed)
+            demo.people.render()
         with stage("2 of 7 · ingest images, genders, masks and keypoints into Arrow shards"):
-            for role in ROLES:
-                _ingest(demo, role)
+            demo.people.ingest()
         name = "-".join([f"demo-{size.preset}-seed-{seed}", *([fingerprint(overrides)[:8]] if overrides else [])])
         with tracked_run(
             places.tracking_uri, EXPERIMENT, name, run_id=_earlier_run(places, name), tags={"rlq.kind": "demo"}
@@ -113,25 +105,8 @@ def run_demo(out: Path, places: Places, *, size: DemoSize, seed: int = 0, overri
             return _train_and_evaluate(demo, parent)
 
 
-def _ingest(demo: _Demo, role: Population) -> None:
-    root = demo.people(role)
-    name = f"people-{demo.size.preset}-{role}"
-    try:
-        if read_manifest(locate(demo.shards(role))).name == name:
-            return
-    except DataError:
-        pass  # there is none, or it is not whole
-    side_files = SideFiles(
-        gender=root / "gender.csv",
-        keypoints=root / "keypoints.json",
-        masks=root / "masks",
-        pose_k=demo.size.pose_clusters,
-    )
-    ingest_folder(root, "ltcc", demo.shards(role), name=name, side_files=side_files, licence="CC0-1.0")
-
-
 def _train_and_evaluate(demo: _Demo, parent: TrackedRun) -> DemoResult:
-    target, external = (f"data.target={demo.shards(role)}" for role in ROLES)
+    target, external = (f"data.target={demo.people.shards(role)}" for role in ROLES)
     with stage("3 of 7 · teacher: the base model on the external set"):
         teacher = find_or_train_teacher(
             demo.experiment(demo.size.teacher, external),
@@ -139,20 +114,20 @@ def _train_and_evaluate(demo: _Demo, parent: TrackedRun) -> DemoResult:
             experiment=EXPERIMENT,
             parent_run_id=parent.run_id,
         )
-    sources = (target, f"data.external={demo.shards('external')}", f"teacher={teacher}", f"seed={demo.seed}")
+    sources = (target, f"data.external={demo.people.shards('external')}", f"teacher={teacher}", f"seed={demo.seed}")
     configs = {
         "rlq": demo.experiment(demo.size.rlq, *sources),
         "base": demo.experiment(demo.size.base, target, f"seed={demo.seed}"),
     }
     with stage(f"4 of 7 · RLQ: CAP and TAD steps in turn on {configs['rlq'].workers.count} workers"):
-        rlq = _train_once(configs["rlq"], demo.places, parent)
+        rlq = train_once(configs["rlq"], demo.places, experiment=EXPERIMENT, parent_run_id=parent.run_id)
     with stage("5 of 7 · base model: as many target images, for comparison"):
-        base = _train_once(configs["base"], demo.places, parent)
+        base = train_once(configs["base"], demo.places, experiment=EXPERIMENT, parent_run_id=parent.run_id)
     entries = {"base": base, "rlq": rlq}
     with stage("6 of 7 · evaluation on the test identities"):
         config = configs["rlq"]
         checkpoints = {name: str(entry.checkpoint) for name, entry in entries.items()}
-        features = embed_test(checkpoints, demo.shards("target"), config, config.evaluate.qualities)
+        features = embed_test(checkpoints, demo.people.shards("target"), config, config.evaluate.qualities)
         evaluations = {name: evaluate(own, config) for name, own in features.items()}
         gains = differences_text(evaluations["base"], evaluations["rlq"], config)
     with stage("7 of 7 · pictures and records"):
@@ -160,19 +135,6 @@ def _train_and_evaluate(demo: _Demo, parent: TrackedRun) -> DemoResult:
         for name, entry in entries.items():
             _record_child(demo, parent, entry, evaluations[name], name)
     return DemoResult(evaluations, gains, pictures, parent.run_id)
-
-
-def _train_once(config: ExperimentConfig, places: Places, parent: TrackedRun) -> RunEntry:
-    """Train, or go on with a training that was cut off, or take one that is finished."""
-    hashes = [read_manifest(locate(uri)).content_hash for uri in (config.data.target, config.data.external) if uri]
-    name = f"{config.name}-{fingerprint([to_dict(config), hashes])[:8]}"
-    found = find_run(places.store, name)
-    if found and found.state == "finished":
-        stderr.print(f"  trained before: run {name}")
-        return found
-    return train(
-        config, places, name=name, resume=found is not None, experiment=EXPERIMENT, parent_run_id=parent.run_id
-    )
 
 
 def _record_parent(
@@ -183,7 +145,7 @@ def _record_parent(
     evaluations: Mapping[str, Evaluation],
     gains: list[str],
 ) -> Path:
-    dataset = DataSet.open(demo.shards("target"))
+    dataset = DataSet.open(demo.people.shards("target"))
     folder = demo.out / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     pictures: dict[str, Figure | Image.Image] = {
@@ -203,7 +165,7 @@ def _record_parent(
         else:
             picture.save(folder / f"{name}.png")
         parent.tracker.log_file(folder / f"{name}.png", "pictures")
-    hashes: dict[str, str] = {role: read_manifest(locate(demo.shards(role))).content_hash for role in ROLES}
+    hashes: dict[str, str] = {role: read_manifest(locate(demo.people.shards(role))).content_hash for role in ROLES}
     if not parent.store.run(parent.run_id).params:
         log_set_up(parent.tracker, config, hashes)
     parent.tracker.log_json("evaluation.json", as_json(evaluations))

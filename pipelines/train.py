@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.console import training
+from pipelines.console import stderr, training
 from pipelines.places import EXPERIMENT, Places
 from pipelines.tracked import TrackedRun, log_set_up, tracked_run
-from rlq_ray.config.load import to_dict
+from rlq_ray.config.load import fingerprint, to_dict
 from rlq_ray.config.schema import ExperimentConfig, ModelConfig
 from rlq_ray.data import Manifest, read_manifest
 from rlq_ray.distributed.driver import Tracking, launch, plan_workers
-from rlq_ray.distributed.runs import RunEntry, claim_name
+from rlq_ray.distributed.runs import RunEntry, claim_name, find_run
 from rlq_ray.errors import CheckpointError, DataError
 from rlq_ray.storage import locate
 from rlq_ray.train.checkpoint import read_card, read_network
@@ -57,6 +57,25 @@ def train(
             )
         _keep_model(run, config, entry)
     return entry
+
+
+def train_once(
+    config: ExperimentConfig, places: Places, *, experiment: str = EXPERIMENT, parent_run_id: str | None = None
+) -> RunEntry:
+    """Train, or go on with a training that was cut off, or take one that is finished: the same images and settings.
+
+    Raises:
+        DataError, CheckpointError, UsageError, TrainingError: see `train`.
+    """
+    hashes = [read_manifest(locate(uri)).content_hash for uri in (config.data.target, config.data.external) if uri]
+    name = f"{config.name}-{fingerprint([to_dict(config), hashes])[:8]}"
+    found = find_run(places.store, name)
+    if found and found.state == "finished":
+        stderr.print(f"  trained before: run {name}")
+        return found
+    return train(
+        config, places, name=name, resume=found is not None, experiment=experiment, parent_run_id=parent_run_id
+    )
 
 
 def preflight(config: ExperimentConfig) -> dict[str, Manifest]:

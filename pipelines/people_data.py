@@ -1,0 +1,71 @@
+"""Rendered people as data sets: a target and a separate external set, rendered and ingested once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.ingest import ingest_folder
+from pipelines.render import render_people
+from rlq_ray.data import SideFiles, read_manifest
+from rlq_ray.errors import DataError
+from rlq_ray.people.identity import Population
+from rlq_ray.storage import Location, locate
+
+ROLES: tuple[Population, Population] = ("target", "external")
+
+
+@dataclass(frozen=True)
+class PeopleData:
+    """Both populations of a preset.
+
+    Attributes:
+        folder: for the images.
+        store: for the shards.
+        preset: which people.
+        seed: of them.
+        pose_clusters: into how many their poses fall.
+    """
+
+    folder: Path
+    store: Location
+    preset: str
+    seed: int
+    pose_clusters: int
+
+    def images(self, role: Population) -> Path:
+        """Say where the images of a population lie."""
+        return self.folder / "people" / f"{self.preset}-{self.seed}-{role}"
+
+    def shards(self, role: Population) -> str:
+        """Give the URI of a population's data set."""
+        return (self.store / "shards" / f"people-{self.preset}-{self.seed}-{role}").uri
+
+    def render(self) -> None:
+        """Render what is not there yet, on the connected Ray cluster."""
+        for role in ROLES:
+            render_people(self.images(role), self.preset, population=role, seed=self.seed)
+
+    def ingest(self) -> None:
+        """Ingest images, genders, masks and keypoints where that has not been done."""
+        for role in ROLES:
+            name = f"people-{self.preset}-{role}"
+            if not self._is_whole(role, name):
+                root = self.images(role)
+                side_files = SideFiles(
+                    gender=root / "gender.csv",
+                    keypoints=root / "keypoints.json",
+                    masks=root / "masks",
+                    pose_k=self.pose_clusters,
+                )
+                ingest_folder(root, "ltcc", self.shards(role), name=name, side_files=side_files, licence="CC0-1.0")
+
+    def is_whole(self) -> bool:
+        """Tell whether both data sets are there, so that nothing needs rendering."""
+        return all(self._is_whole(role, f"people-{self.preset}-{role}") for role in ROLES)
+
+    def _is_whole(self, role: Population, name: str) -> bool:
+        try:
+            return read_manifest(locate(self.shards(role))).name == name
+        except DataError:
+            return False  # there is none, or it is not whole
