@@ -158,6 +158,6 @@ def _spread(values: Sequence[float]) -> Report:
 
 def _plain(value: SeedScores | Difference) -> Report:
     if isinstance(value, Difference):
-        return asdict(value)
+        return {**asdict(value), "gains": list(value.gains)}
     ends = asdict(value.interval) if value.interval else {"low": None, "high": None}
     return {"mean": value.mean, "deviation": value.deviation, "values": list(value.values), **ends}

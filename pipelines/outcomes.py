@@ -34,7 +34,7 @@ class Outcome:
 
 def outcome_folder(store: Location, experiment: str, row: str, seed: int) -> Location:
     """Say where an outcome lies."""
-    return store / "experiments" / experiment / row / f"seed-{seed}"
+    return store / "experiments" / experiment / row.replace(" ", "-") / f"seed-{seed}"
 
 
 def keep_outcome(folder: Location, outcome: Outcome) -> None:

@@ -1,0 +1,73 @@
+"""An experiment in its smallest size, end to end: interrupted after some rows, it goes on and trains nothing twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from pipelines.experiment import run_experiment
+from pipelines.experiment_file import read_experiment_file
+from pipelines.experiment_table import ExperimentRun
+from pipelines.places import Places
+from rlq_ray.errors import UsageError
+from rlq_ray.storage import locate
+from rlq_ray.tracking.mlflow_tracker import MlflowStore
+
+
+@pytest.fixture(scope="module")
+def run(ray_cluster, s3_store, mlflow_server, tmp_path_factory: pytest.TempPathFactory) -> ExperimentRun:
+    places = Places(store=locate(f"{s3_store.uri}/experiment"), tracking_uri=mlflow_server.uri, ray_address=None)
+    file = read_experiment_file("tiny")
+    rows = tuple(row.key for row in file.rows)
+    return ExperimentRun(file, places, tmp_path_factory.mktemp("experiment"), rows, file.seeds)
+
+
+def trainings(run: ExperimentRun) -> dict[str, str]:
+    """Give the MLflow runs of the trainings, but for the parent, by id."""
+    store = MlflowStore(run.places.tracking_uri)
+    found = store.find_runs(store.ensure_experiment(run.experiment))
+    return {one.run_id: one.name for one in found if one.name != run.file.name}
+
+
+def test_goes_on_where_it_was_and_reports_the_same(run: ExperimentRun) -> None:
+    first = run_experiment(replace(run, rows=("base",), seeds=(0,)))
+    assert [(row["name"], row["seeds"]) for row in first["rows"]] == [("base", [0])]
+    before = trainings(run)
+    assert len(before) == 2, "the teacher and one row"
+    whole = run_experiment(run)
+    assert [(row["name"], row["seeds"]) for row in whole["rows"]] == [("base", [0, 1]), ("rlq", [0, 1])]
+    after = trainings(run)
+    assert len(after) == 5
+    assert before.items() <= after.items()
+    again = run_experiment(run)
+    assert trainings(run) == after
+    assert again == whole
+    base = [report["rows"][0]["scores"]["lq"]["cc"]["mAP"]["values"][0] for report in (first, whole)]
+    assert base[0] == base[1]
+
+    folder = run.out / "experiments" / "tiny"
+    assert json.loads((folder / "report.json").read_text()) == whole
+    assert (folder / "figure.png").stat().st_size > 10_000
+    assert "| RLQ |" in (folder / "tables.md").read_text()
+    row = whole["rows"][1]
+    assert {"hq", "lq", "motion-severe"} == set(row["scores"])
+    for quality in ("hq", "lq"):
+        best, chosen = row["best_on_test"][quality], row["scores"][quality]["cc"]
+        assert all(b >= c - 1e-6 for b, c in zip(best["mAP"]["values"], chosen["mAP"]["values"], strict=True))
+    assert {"gradient_cosine", "silhouette_quality", "lq_neighbour_share"} <= set(row["diagnostics"])
+    assert {colour["label"] for colour in whole["colours"]} == {"person colours", "skin and hair colours"}
+
+
+def test_other_settings_are_trained_anew(run: ExperimentRun) -> None:
+    before = trainings(run)
+    report = run_experiment(replace(run, rows=("base",), seeds=(0,), overrides=("loss.triplet_margin=0.5",)))
+    assert [(row["name"], row["seeds"]) for row in report["rows"]] == [("base", [0])]
+    assert len(trainings(run)) == len(before) + 2, "a teacher too, which shares the setting"
+
+
+def test_names_what_is_missing_before_anything_is_trained(run: ExperimentRun) -> None:
+    bare = replace(run, file=run.file.model_copy(update={"preset": None}))
+    with pytest.raises(UsageError, match="the experiment 'tiny' brings no data: give data.target=URI"):
+        run_experiment(bare)
