@@ -69,5 +69,5 @@ def test_other_settings_are_trained_anew(run: ExperimentRun) -> None:
 
 def test_names_what_is_missing_before_anything_is_trained(run: ExperimentRun) -> None:
     bare = replace(run, file=run.file.model_copy(update={"preset": None}))
-    with pytest.raises(UsageError, match="the experiment 'tiny' brings no data: give data.target=URI"):
+    with pytest.raises(UsageError, match=r"the experiment 'tiny' brings no data: give data\.target=URI"):
         run_experiment(bare)
