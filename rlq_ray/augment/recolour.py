@@ -58,11 +58,13 @@ def recolour(
     mask_faulty_B: Tensor,
     pair_B: Tensor,
     alpha: float,
+    *,
+    shading: bool = False,
 ) -> Tensor:
     """Blend the pair's colours over shirt and trousers: (1 − alpha) · image + alpha · colour, in 8 bits.
 
-    Keeps the memory layout. Where the masks overlap the shirt wins; an image without a mask comes back as it
-    is.
+    With `shading` the colour at a pixel is multiplied by the garment's luma there over its mean luma. Keeps the memory
+    layout. Where the masks overlap the shirt wins; an image without a mask comes back as it is.
 
     Raises:
         ValueError: the image is not uint8 RGB (B, 3, H, W), or a mask has another size.
@@ -80,10 +82,24 @@ def recolour(
     new_BCHW = torch.where(shirt_B1HW, shirt_BC11, trousers_BC11)
     # Masks and colours spread over whole planes; over interleaved channels a CPU takes four times as long.
     plane_BCHW = image_BCHW.contiguous()
+    if shading:
+        new_BCHW = (new_BCHW * _shading(plane_BCHW, shirt_B1HW, trousers_B1HW & ~shirt_B1HW)).clamp_(max=255)
     blended_BCHW = torch.lerp(plane_BCHW.float(), new_BCHW, alpha).round_().to(torch.uint8)
     out_BCHW = torch.where(shirt_B1HW | trousers_B1HW, blended_BCHW, plane_BCHW)
     interleaved = image_BCHW.is_contiguous(memory_format=torch.channels_last) and not image_BCHW.is_contiguous()
     return out_BCHW.contiguous(memory_format=torch.channels_last if interleaved else torch.contiguous_format)
+
+
+def _shading(plane_BCHW: Tensor, *garments: Tensor) -> Tensor:
+    """Luma (ITU-R BT.601) over the mean luma of the garment `(B, 1, H, W)` that a pixel belongs to; 1 elsewhere."""
+    red, green, blue = plane_BCHW.float().unbind(dim=1)
+    luma_B1HW = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
+    shading_B1HW = torch.ones_like(luma_B1HW)
+    for garment_B1HW in garments:
+        area_B111 = garment_B1HW.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+        mean_B111 = (luma_B1HW * garment_B1HW).sum(dim=(2, 3), keepdim=True) / area_B111
+        shading_B1HW = torch.where(garment_B1HW, luma_B1HW / mean_B111.clamp(min=1), shading_B1HW)
+    return shading_B1HW
 
 
 @cache

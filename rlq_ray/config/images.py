@@ -50,6 +50,9 @@ class AugmentConfig(Section):
     """Chance that the image beside its copy is put into other clothes too; the published method leaves it as it is."""
     recolour_alpha: Probability = 0.7
     """Weight of the new colour in that copy."""
+    recolour_shading: bool = False
+    """Give the new colour the light and dark of the old clothes, their folds and patterns; the published method lays an
+    even colour over them."""
 
     @model_validator(mode="after")
     def _ordered(self) -> AugmentConfig:

@@ -150,7 +150,10 @@ class CoarseAttributePhase:
         pair_B = self._views.drawn(batch.image_BCHW, lambda num: draw_pairs(num, generator))
         chosen_B = self._views.chance(batch.image_BCHW, share, generator)
         masks = (batch.shirt_B1HW, batch.trousers_B1HW, batch.mask_faulty_B)
-        changed_BCHW = recolour(batch.image_BCHW, *masks, pair_B, self._views.augment.recolour_alpha)
+        augment = self._views.augment
+        changed_BCHW = recolour(
+            batch.image_BCHW, *masks, pair_B, augment.recolour_alpha, shading=augment.recolour_shading
+        )
         clothes_B = recoloured_clothes(pair_B, batch.identity_B, self._num_clothes, batch.mask_faulty_B)
         return (
             torch.where(chosen_B[:, None, None, None], changed_BCHW, batch.image_BCHW),
