@@ -119,12 +119,11 @@ class Assembler:
 
     def _images(self, encoded: Sequence[EncodedImage]) -> torch.Tensor:
         if self._on_device:
-            files = [(image.image, image.source) for image in encoded]
+            files = [(image.image, image) for image in encoded]
             return decode_batch(files, self._height, self._width, self._device)
         image_BHWC = self._buffers.take((len(encoded), self._height, self._width, 3))
-        canvas_BHWC = image_BHWC.numpy()
-        for place, image in enumerate(encoded):
-            decode_onto(canvas_BHWC[place], image.image, image.source)
+        for canvas_HWC, image in zip(image_BHWC.numpy(), encoded, strict=True):
+            decode_onto(canvas_HWC, image.image, image)
         return image_BHWC.permute(0, 3, 1, 2)
 
     def _masks(self, rows: Rows, encoded: Sequence[EncodedImage]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -143,14 +142,14 @@ def _decode_masks(slot_2HW: NDArray[np.bool_], encoded: EncodedImage, known_faul
     """Decode shirt and trousers into the slot, or their union as shirt; tell whether it is the union."""
     shirt, trousers, clothes = encoded.shirt_mask, encoded.trousers_mask, encoded.clothes_mask
     if not known_faulty and shirt is not None and trousers is not None:
-        decode_mask_onto(slot_2HW[0], shirt, encoded.source)
-        decode_mask_onto(slot_2HW[1], trousers, encoded.source)
+        decode_mask_onto(slot_2HW[0], shirt, encoded)
+        decode_mask_onto(slot_2HW[1], trousers, encoded)
         return False
     union_HW = slot_2HW[0]
     part_HW = np.empty_like(union_HW)
     for mask in (clothes,) if clothes is not None else (shirt, trousers):
         if mask is not None:
-            decode_mask_onto(part_HW, mask, encoded.source)
+            decode_mask_onto(part_HW, mask, encoded)
             union_HW |= part_HW
     return True
 

@@ -20,9 +20,11 @@ _JPEG_START = b"\xff\xd8"
 
 Pixels = NDArray[np.uint8]
 Encoded = bytes | memoryview
+Source = object
+"""What an image is called in an error, by its `str`: that is asked for only then."""
 
 
-def decode_rgb(encoded: Encoded, source: str) -> Pixels:
+def decode_rgb(encoded: Encoded, source: Source) -> Pixels:
     """Decode a JPEG or PNG to `(H, W, 3)` RGB at its own size.
 
     Raises:
@@ -37,7 +39,7 @@ def decode_rgb(encoded: Encoded, source: str) -> Pixels:
     return np.asarray(_open(encoded, source).convert("RGB"))
 
 
-def decode_onto(canvas_HWC: Pixels, encoded: Encoded, source: str) -> tuple[int, int]:
+def decode_onto(canvas_HWC: Pixels, encoded: Encoded, source: Source) -> tuple[int, int]:
     """Decode a JPEG or PNG into a slot `(H, W, 3)`, resized (bilinear, antialiased) if it has another size.
 
     Returns the stored image's (height, width) in pixels.
@@ -46,14 +48,13 @@ def decode_onto(canvas_HWC: Pixels, encoded: Encoded, source: str) -> tuple[int,
         DataError: unreadable or truncated.
     """
     height, width = canvas_HWC.shape[:2]
-    if encoded[:2] == _JPEG_START:
-        try:
-            stored_height, stored_width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
-            if (stored_height, stored_width) == (height, width) and colours in ("YCbCr", "Gray"):
-                simplejpeg.decode_jpeg(encoded, buffer=canvas_HWC)
-                return height, width
-        except ValueError:
-            pass  # as above
+    try:
+        stored_height, stored_width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
+        if (stored_height, stored_width) == (height, width) and colours in ("YCbCr", "Gray"):
+            simplejpeg.decode_jpeg(encoded, buffer=canvas_HWC)
+            return height, width
+    except ValueError:
+        pass  # as above, or no JPEG
     pixels = decode_rgb(encoded, source)
     size = (pixels.shape[0], pixels.shape[1])
     if size != (height, width):
@@ -62,7 +63,9 @@ def decode_onto(canvas_HWC: Pixels, encoded: Encoded, source: str) -> tuple[int,
     return size
 
 
-def decode_batch(files: Sequence[tuple[Encoded, str]], height: int, width: int, device: torch.device) -> torch.Tensor:
+def decode_batch(
+    files: Sequence[tuple[Encoded, Source]], height: int, width: int, device: torch.device
+) -> torch.Tensor:
     """Decode (file, source) pairs on a device: `(B, 3, H, W)` uint8 in channels-last memory.
 
     JPEG is decoded by torchvision, on CUDA by nvJPEG, whose pixels differ from the CPU's by rounding; others by PIL.
@@ -86,7 +89,7 @@ def decode_batch(files: Sequence[tuple[Encoded, str]], height: int, width: int, 
     return image_BCHW
 
 
-def _decode_jpegs(files: Sequence[tuple[Encoded, str]], device: torch.device) -> list[torch.Tensor]:
+def _decode_jpegs(files: Sequence[tuple[Encoded, Source]], device: torch.device) -> list[torch.Tensor]:
     if not files:
         return []
     tensors = [torch.frombuffer(bytearray(encoded), dtype=torch.uint8) for encoded, _ in files]
@@ -108,13 +111,13 @@ def _is_plain_jpeg(encoded: Encoded) -> bool:
         return False
 
 
-def decode_mask_onto(canvas_HW: NDArray[np.bool_], encoded: Encoded, source: str) -> None:
+def decode_mask_onto(canvas_HW: NDArray[np.bool_], encoded: Encoded, source: Source) -> None:
     """Decode a mask image, non-zero = cloth, into a slot `(H, W)`, resized to the nearest pixel.
 
     Raises:
         DataError: unreadable or truncated.
     """
-    image = _open(encoded, f"the mask of {source}")
+    image = _open(encoded, source, "the mask of ")
     if image.mode not in ("1", "L"):
         image = image.convert("L")
     height, width = canvas_HW.shape
@@ -123,11 +126,11 @@ def decode_mask_onto(canvas_HW: NDArray[np.bool_], encoded: Encoded, source: str
     canvas_HW[:] = np.asarray(image) != 0
 
 
-def _open(encoded: Encoded, source: str) -> Image.Image:
+def _open(encoded: Encoded, source: Source, part: str = "") -> Image.Image:
     try:
         image = Image.open(io.BytesIO(encoded))
         image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"cannot decode {source} ({reason}): replace or remove the file") from error
+        raise DataError(f"cannot decode {part}{source} ({reason}): replace or remove the file") from error
     return image

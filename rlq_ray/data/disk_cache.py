@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from rlq_ray.errors import UsageError
+from rlq_ray.storage import Content
 
 SUFFIX = ".rows"
 SPARE_SHARE = 0.1
@@ -59,14 +60,14 @@ class DiskCache:
                 "disk, or data.disk_cache_mb=0"
             ) from error
 
-    def get(self, name: str, fetch: Callable[[], bytes], is_sound: Callable[[bytes], bool]) -> bytes:
+    def get(self, name: str, fetch: Callable[[], Content], is_sound: Callable[[bytes], bool]) -> Content:
         """Give the content kept under a name, or fetch and keep it; one process of the node fetches, others wait.
 
         Raises:
             Exception: what `fetch` raised.
         """
         path = self._own / f"{name}{SUFFIX}"
-        content = _read_sound(path, is_sound)
+        content: Content | None = _read_sound(path, is_sound)
         if content is not None:
             return content
         with contextlib.ExitStack() as held:
@@ -102,7 +103,7 @@ class DiskCache:
             return False
         return True
 
-    def _keep(self, path: Path, content: bytes) -> None:
+    def _keep(self, path: Path, content: Content) -> None:
         part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -82,7 +82,10 @@ class Wardrobe:
 
     def __init__(self, rows: Rows, clothes: NDArray[np.int64], generator: np.random.Generator) -> None:
         self._outfit_of = dict(zip(rows.tolist(), clothes.tolist(), strict=True))
-        self._outfits = [rows[clothes == outfit] for outfit in np.unique(clothes)]
+        outfits: dict[int, list[int]] = {}
+        for row, outfit in self._outfit_of.items():
+            outfits.setdefault(outfit, []).append(row)
+        self._outfits = [np.array(outfits[outfit]) for outfit in sorted(outfits)]
         self._generator = generator
         self._queue: list[int] = []
         self._last_use = dict.fromkeys(self._outfit_of, -1)
@@ -127,6 +130,6 @@ class Wardrobe:
         order: list[tuple[float, int]] = []
         for outfit in self._outfits:
             shuffled = self._generator.permutation(outfit)
-            places = (np.arange(len(outfit)) + self._generator.random()) / len(outfit)
-            order += zip(places.tolist(), shuffled.tolist(), strict=True)
+            size, chance = len(outfit), self._generator.random()
+            order += zip([(place + chance) / size for place in range(size)], shuffled.tolist(), strict=True)
         return [row for _, row in sorted(order)]

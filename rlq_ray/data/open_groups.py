@@ -11,6 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
 from typing import NamedTuple
 
+from rlq_ray.storage import Content
+
 
 class GroupKey(NamedTuple):
     """A row group of a data set, and whether its masks are wanted beside its images."""
@@ -22,11 +24,11 @@ class GroupKey(NamedTuple):
 class OpenGroups:
     """A bounded memory of row groups; what was used longest ago gives way first."""
 
-    def __init__(self, fetch: Callable[[GroupKey], bytes], max_bytes: int) -> None:
+    def __init__(self, fetch: Callable[[GroupKey], Content], max_bytes: int) -> None:
         """Hold up to `max_bytes`, and at least the row group that came last."""
         self._fetch, self._max_bytes = fetch, max_bytes
         self._lock = threading.Lock()
-        self._held: OrderedDict[GroupKey, Future[bytes]] = OrderedDict()
+        self._held: OrderedDict[GroupKey, Future[Content]] = OrderedDict()
         self._sizes: dict[GroupKey, int] = {}
         """Bytes of those that are here; the others of `_held` are on their way, and stay."""
         self._held_bytes = 0
@@ -34,7 +36,7 @@ class OpenGroups:
     def __len__(self) -> int:
         return len(self._held)
 
-    def get(self, key: GroupKey) -> bytes:
+    def get(self, key: GroupKey) -> Content:
         """Give a row group's bytes, fetched by the calling thread if nobody did or does.
 
         Raises:
@@ -64,7 +66,7 @@ class OpenGroups:
         with self._lock:
             if key in self._held:
                 return
-            future: Future[bytes] = Future()
+            future: Future[Content] = Future()
             self._held[key] = future
         try:
             task = pool.submit(self._fill, key, future)
@@ -79,7 +81,7 @@ class OpenGroups:
             if key in self._sizes:
                 self._drop(key)
 
-    def _fill(self, key: GroupKey, future: Future[bytes]) -> None:
+    def _fill(self, key: GroupKey, future: Future[Content]) -> None:
         if not future.set_running_or_notify_cancel():
             return
         try:
@@ -95,7 +97,7 @@ class OpenGroups:
             self._make_room(key)
         future.set_result(content)
 
-    def _abandon(self, key: GroupKey, future: Future[bytes]) -> None:
+    def _abandon(self, key: GroupKey, future: Future[Content]) -> None:
         """Have those who wait for it fetch it themselves, unless a thread of the pool has begun all the same."""
         with self._lock:
             if future.cancel():

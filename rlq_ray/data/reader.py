@@ -8,35 +8,43 @@ use from several threads; pickles as its address.
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from isal.isal_zlib import crc32
 from numpy.typing import NDArray
 
 from rlq_ray.data.disk_cache import DiskCache, default_folder
-from rlq_ray.data.index import Index, index_from_table
+from rlq_ray.data.index import Index, Texts, index_from_table
 from rlq_ray.data.manifest import Manifest, read_manifest
 from rlq_ray.data.open_groups import GroupKey, OpenGroups
 from rlq_ray.data.records import MASK_COLUMNS, ImageRecord, table_to_records
 from rlq_ray.errors import DataError, NotFoundError
-from rlq_ray.storage import Location, RangeReader, ReadCounts, locate, read_bytes
+from rlq_ray.storage import Content, Location, RangeReader, ReadCounts, locate, read_bytes
 
 DEFAULT_CACHE_MB = 512
 
 
 class EncodedImage(NamedTuple):
-    """The files of one row: JPEG or PNG, and PNG masks if they were asked for and exist; views of their row group."""
+    """The files of one row: JPEG or PNG, and PNG masks if they were asked for and exist; views of their row group.
 
-    source: str
+    Its text is its source, which is looked up only then: errors alone need it.
+    """
+
+    row: int
+    sources: Texts
     image: memoryview
     shirt_mask: memoryview | None = None
     trousers_mask: memoryview | None = None
     clothes_mask: memoryview | None = None
+
+    def __str__(self) -> str:
+        return self.sources[self.row]
 
 
 class DataSet:
@@ -90,7 +98,7 @@ class DataSet:
         groups = self.index.group[row_N].tolist()
         contents = {group: memoryview(self._groups.get(GroupKey(group, masks))) for group in set(groups)}
         columns = [self._cut(contents, groups, row_N, column) for column in ("image", *(MASK_COLUMNS if masks else ()))]
-        return list(map(EncodedImage, self.index.source.tolist(row_N), *columns))
+        return list(map(EncodedImage, row_N.tolist(), repeat(self.index.source), *columns))
 
     def read_row(self, row: int, *, masks: bool = False) -> EncodedImage:
         """Read the image of one row; `read_rows` says what it raises."""
@@ -155,7 +163,7 @@ class DataSet:
         spans = (self._span(GroupKey(group, masks)) for group in groups.tolist())
         return sum(end - start for start, end in spans)
 
-    def _fetch(self, key: GroupKey) -> bytes:
+    def _fetch(self, key: GroupKey) -> Content:
         shard = int(self.index.shard_of_group[key.group])
         if self._disk is None:
             return self._fetch_from_store(shard, key)
@@ -166,7 +174,7 @@ class DataSet:
             lambda content: self._is_sound(content, key),
         )
 
-    def _fetch_from_store(self, shard: int, key: GroupKey) -> bytes:
+    def _fetch_from_store(self, shard: int, key: GroupKey) -> memoryview:
         start, end = self._span(key)
         content = self._read(shard, start, end - start)
         if not self._is_sound(content, key):
@@ -178,18 +186,18 @@ class DataSet:
             )
         return content
 
-    def _is_sound(self, content: bytes, key: GroupKey) -> bool:
+    def _is_sound(self, content: Content, key: GroupKey) -> bool:
         """Tell whether images and masks are as they were ingested."""
         start, end = self._span(key)
         images_end = self._span(GroupKey(key.group, masks=False))[1]
         view = memoryview(content)
         return (
             len(content) == end - start
-            and zlib.crc32(view[: images_end - start]) == self.index.images_crc32[key.group]
-            and (not key.masks or zlib.crc32(view[images_end - start :]) == self.index.masks_crc32[key.group])
+            and crc32(view[: images_end - start]) == self.index.images_crc32[key.group]
+            and (not key.masks or crc32(view[images_end - start :]) == self.index.masks_crc32[key.group])
         )
 
-    def _read(self, shard: int, start: int, size: int) -> bytes:
+    def _read(self, shard: int, start: int, size: int) -> memoryview:
         """Read a range of a shard, which must be as long as the manifest says."""
         place, expected = self._place(shard), self.manifest.shards[shard].size_bytes
         try:

@@ -206,27 +206,29 @@ def _visit(
     is left. A cell is opened when there is room; when the open ones have too few identities; and in time for its own.
     """
     waiting = deque(cell for cell in cells if any(visits[name] for name in cell.identities))
-    opened: list[_Cell] = []
+    cell_of = {name: cell for cell in waiting for name in cell.identities}
+    unfinished = {cell: sum(visits[name] > 0 for name in cell.identities) for cell in waiting}
+    choice: list[int] = []
+    open_groups = 0
     steps_left, most_visits = sum(visits.values()) // places, max(visits.values())
     while steps_left:
-        opened = [cell for cell in opened if any(visits[name] for name in cell.identities)]
-        choice = [name for cell in opened for name in cell.identities if visits[name]]
         while waiting and (
-            _num_groups(opened) + waiting[0].num_groups <= max_groups
-            or len(choice) < places
-            or steps_left <= most_visits
+            open_groups + waiting[0].num_groups <= max_groups or len(choice) < places or steps_left <= most_visits
         ):
-            opened.append(waiting.popleft())
-            choice += [name for name in opened[-1].identities if visits[name]]
+            opened = waiting.popleft()
+            open_groups += opened.num_groups
+            choice += [name for name in opened.identities if visits[name]]
         left = np.array([visits[name] for name in choice], dtype=np.float64)
         luck = generator.random(len(choice)) ** (1 / left)  # draws without repetition, in proportion to `left`
         luck[left >= steps_left] = 2.0
-        chosen = [choice[place] for place in np.argsort(-luck)[:places].tolist()]
+        chosen = [choice[place] for place in (-luck).argsort()[:places].tolist()]
         for name in chosen:
             visits[name] -= 1
+            if not visits[name]:
+                choice.remove(name)
+                cell = cell_of[name]
+                unfinished[cell] -= 1
+                if not unfinished[cell]:
+                    open_groups -= cell.num_groups
         steps_left -= 1
         yield chosen
-
-
-def _num_groups(cells: list[_Cell]) -> int:
-    return sum(cell.num_groups for cell in cells)

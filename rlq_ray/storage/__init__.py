@@ -10,11 +10,13 @@ from rlq_ray.storage.files import (
     write_bytes,
     write_json,
 )
+from rlq_ray.storage.memory import Content
 from rlq_ray.storage.places import Location, locate
 from rlq_ray.storage.pursuit import Patience
 from rlq_ray.storage.ranges import RangeReader, ReadCounts
 
 __all__ = [
+    "Content",
     "Location",
     "Patience",
     "RangeReader",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loading.contenders import Contender
+from loading.host import warm_memory
 from loading.job import Job
 from loading.processes import resident_bytes
 from loading.reader import Reader, write_data
@@ -72,6 +73,7 @@ class Arena:
         with self._ready("measure", contender, seed) as readers:
             pids = [reader.pid for reader in readers]
             base = resident_bytes(pids)
+            warm_memory()
             with _peak_memory(pids) as peak:
                 findings = _pass(readers)
         return _combine(findings, peak[0] - base)

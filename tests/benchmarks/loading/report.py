@@ -22,7 +22,8 @@ def heading(settings: Mapping[str, Any]) -> str:
     return (
         f"{settings['images']:,} JPEGs of 192×384 in a local S3 server (but for `DataLoader`), batches of 64 as uint8 "
         f"(B, 3, 384, 192), shuffled, {settings['workers']} threads or workers, {settings['cores']} cores. Medians of "
-        f"{settings['rounds']} interleaved rounds; each pass in new processes and with an empty cache folder.\n"
+        f"{settings['rounds']} interleaved rounds; each pass in new processes and with an empty cache folder, after "
+        "512 MiB were touched and freed, so that nobody pays for memory that the host of a virtual machine took back.\n"
         "Images/s and CPU time count from the first batch on, those of the whole pass from building the loader on. "
         "Memory is the peak above that of the processes before.\n"
         f"{versions}."
