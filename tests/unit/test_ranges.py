@@ -9,6 +9,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rlq_ray.errors import NotFoundError, StorageError
@@ -17,6 +18,10 @@ from rlq_ray.storage.attempts import AttemptThreads
 from rlq_ray.storage.faults import LONGEST_PAUSE_S, Fault, fault_of, pauses_s, reason_of
 
 CONTENT = bytes(range(256)) * 40
+
+
+def address_of(view: memoryview) -> int:
+    return int(np.frombuffer(view, dtype=np.uint8).ctypes.data)
 
 
 @pytest.fixture
@@ -44,6 +49,22 @@ def test_a_reader_counts_and_pickles_as_its_patience(place):
     copy = pickle.loads(pickle.dumps(reader))
     assert copy.counts().requests == 0
     assert copy.read(place, 1, 2) == CONTENT[1:3]
+
+
+def test_what_was_read_stays_as_it_is_while_anybody_looks_and_its_memory_is_used_again_after(tmp_path):
+    content = bytes(range(256)) * 4096
+    (tmp_path / "large").write_bytes(content)
+    reader, place = RangeReader(), locate(tmp_path / "large")
+    first, second = reader.read(place, 0, 600_000), reader.read(place, 1, 600_000)
+    part, address = first[:3], address_of(first)
+    del first
+    third = reader.read(place, 2, 600_000)
+    assert (bytes(part), second == content[1:600_001], third == content[2:600_002]) == (b"\0\1\2", True, True)
+    assert len({address, address_of(second), address_of(third)}) == 3
+    del part
+    assert address_of(reader.read(place, 3, 600_000)) == address
+    with pytest.raises(TypeError, match="read-only"):
+        third[0] = 1
 
 
 @pytest.mark.parametrize("use", [lambda reader, at: reader.read(at, 0, 1), lambda reader, at: reader.size(at)])

@@ -24,6 +24,7 @@ def test_rows_come_in_the_order_asked_and_masks_on_demand(dataset, shared_folder
     for row, image, with_masks in zip(rows, plain, masked, strict=True):
         file = shared_folder.root / "LTCC_ReID" / str(dataset.index.source[row]).replace("gallery", "test")
         assert image.image == with_masks.image == file.read_bytes()
+        assert str(image) == f"{image}" == str(dataset.index.source[row])
         assert image.shirt_mask is None
         assert with_masks.trousers_mask == (shared_folder.masks / f"{file.stem}_pant.png").read_bytes()
 
