@@ -101,7 +101,8 @@ def test_comparing_gradients_never_waits_for_the_device() -> None:
 
 
 @pytest.mark.parametrize("backbone", ["narrow", "resnet18"])
-def test_features_and_gradients_agree_with_the_cpu(backbone: str) -> None:
+def test_features_and_gradients_agree_with_the_cpu(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # its 10 bits of mantissa show in the features
     config = ModelConfig(backbone=backbone, weights="random", input_height=96, input_width=48)
     torch.manual_seed(0)
     network = ReIDNetwork(config, CLASSES).eval()
@@ -112,21 +113,26 @@ def test_features_and_gradients_agree_with_the_cpu(backbone: str) -> None:
         network.zero_grad()
         feat = network(image.to(device), with_pose=True).identity_BD
         batch_hard_triplet(feat, pid.to(device)).backward()
-        results.append((feat.detach().cpu(), next(network.layer2.parameters()).grad.cpu()))
+        # A copy, since moving the network moves its gradients.
+        results.append((feat.detach().cpu(), next(network.layer2.parameters()).grad.cpu().clone()))
     for here, there in zip(*results, strict=True):
         torch.testing.assert_close(here, there, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities of TorchVision")
-def test_nvjpeg_is_close_to_the_cpu() -> None:
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_nvjpeg_is_close_to_the_cpu(subsampling: str) -> None:
     generator = np.random.default_rng(0)
     small = [Image.fromarray(generator.integers(0, 256, (12, 6, 3), dtype=np.uint8)) for _ in range(8)]
     files = []
     for number, image in enumerate(small):
         stream = io.BytesIO()
-        image.resize((64, 128), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=90)
+        image.resize((64, 128), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=90, subsampling=subsampling)
         files.append((stream.getvalue(), str(number)))
-    here = decode_batch(files, 128, 64, torch.device("cpu"))
-    there = decode_batch(files, 128, 64, torch.device("cuda"))
-    assert there.device.type == "cuda"
-    assert (here.int() - there.cpu().int()).abs().float().mean() < 2  # other rounding, and chroma enlarged otherwise
+    here = decode_batch(files, 128, 64, torch.device("cpu")).float()
+    there = decode_batch(files, 128, 64, torch.device("cuda")).cpu().float()
+    if subsampling == "4:4:4":
+        assert (here - there).abs().mean() < 1  # other rounding
+    # The two enlarge halved chroma otherwise: colours of such noise differ by 4 on average, its luma hardly.
+    weights_C11 = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    assert ((here - there) * weights_C11).sum(dim=1).abs().mean() < 1.5

@@ -56,6 +56,25 @@ def test_faulty_masks_get_the_shirt_s_colour_all_over_and_its_label() -> None:
     assert label.tolist() == [50 + 81 * 2 + red_on_red]
 
 
+def test_shading_keeps_the_light_and_dark_of_each_garment_by_hand() -> None:
+    image = torch.tensor([[40, 120], [30, 90], [200, 200]], dtype=torch.uint8)[None, None].expand(1, 3, 3, 2).clone()
+    shirt, trousers = torch.zeros(2, 1, 1, 3, 2, dtype=torch.bool)
+    shirt[..., 0, :] = True  # luma 40 and 120: 0.5 and 1.5 times their mean
+    trousers[..., 1, :] = True  # luma 30 and 90
+    pair = torch.tensor([NAMES.index("green") * 9 + NAMES.index("orange")])
+    out = recolour(image, shirt, trousers, NOT_FAULTY, pair, 1.0, shading=True)
+    assert out[0, :, 0].T.tolist() == [[0, 64, 0], [0, 192, 0]]
+    assert out[0, :, 1].T.tolist() == [[128, 82, 0], [255, 248, 0]], "255 · 1.5 is clipped"
+    assert torch.equal(out[0, :, 2], image[0, :, 2])
+
+
+def test_shading_of_evenly_lit_clothes_is_the_published_colour() -> None:
+    arguments = (*_masks(), NOT_FAULTY, torch.tensor([RED_ON_BLUE]), 0.7)
+    assert torch.equal(recolour(_grey(), *arguments, shading=True), recolour(_grey(), *arguments))
+    black = recolour(_grey(value=0), *arguments, shading=True)
+    assert black[0, :, 0, 0].tolist() == [0, 0, 0], "black clothes have no light to keep, and divide by nothing"
+
+
 def test_labels_are_distinct_for_every_identity_and_pair() -> None:
     pair, identity = torch.arange(81).repeat(4), torch.arange(4).repeat_interleave(81)
     labels = recoloured_clothes(pair, identity, num_clothes=7)
@@ -74,9 +93,9 @@ def test_no_mask_no_change_and_the_shirt_wins_an_overlap() -> None:
 def test_keeps_layout_and_type_and_reads_no_value_off_the_cpu(layout, device) -> None:
     image = _grey(4).to(device).contiguous(memory_format=layout)
     shirt, trousers = (mask.to(device) for mask in _masks(4))
-    out = recolour(
-        image, shirt, trousers, torch.zeros(4, dtype=torch.bool, device=device), torch.arange(4, device=device), 0.7
-    )
+    faulty, pair = torch.zeros(4, dtype=torch.bool, device=device), torch.arange(4, device=device)
+    for shading in (False, True):
+        out = recolour(image, shirt, trousers, faulty, pair, 0.7, shading=shading)
     assert out.dtype == torch.uint8
     assert out.shape == image.shape
     assert out.is_contiguous(memory_format=layout)
