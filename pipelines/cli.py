@@ -116,7 +116,7 @@ def experiment(
 ) -> None:
     """Train every row of a table with several seeds, and report them with intervals; a second call goes on."""
     from pipelines.console import stdout
-    from pipelines.experiment import run_experiment
+    from pipelines.experiment import report_folder, run_experiment
     from pipelines.experiment_file import read_experiment_file
     from pipelines.experiment_table import ExperimentRun
     from pipelines.experiment_view import as_tables
@@ -132,7 +132,7 @@ def experiment(
         return
     for table in as_tables(report):
         stdout.print(table)
-    stdout.print(f"Report: {out / 'experiments' / file.name}")
+    stdout.print(f"Report: {report_folder(run)}")
 
 
 @app.command()
@@ -202,7 +202,10 @@ def main() -> None:
             raise
         _fail(str(error), error.exit_status)
     if status == INTERRUPTED:
-        _fail("interrupted: go on by calling `rlq demo` again, or `rlq train` with --resume", INTERRUPTED)
+        _fail(
+            "interrupted: call `rlq demo` or `rlq experiment` again, or `rlq train` with --resume, to go on",
+            INTERRUPTED,
+        )
     sys.exit(status or 0)
 
 

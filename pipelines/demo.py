@@ -24,7 +24,7 @@ from pipelines.pictures import (
 from pipelines.places import Places
 from pipelines.recipe import read_experiment
 from pipelines.teacher import find_or_train_teacher
-from pipelines.tracked import TrackedRun, log_set_up, tracked_run
+from pipelines.tracked import TrackedRun, earlier_run, log_set_up, tracked_run
 from pipelines.train import train_once
 from rlq_ray.config.load import fingerprint
 from rlq_ray.config.schema import ExperimentConfig
@@ -32,7 +32,6 @@ from rlq_ray.data import DataSet, read_manifest
 from rlq_ray.distributed.runs import RunEntry
 from rlq_ray.evaluate import Evaluation
 from rlq_ray.storage import locate, write_json
-from rlq_ray.tracking.mlflow_tracker import MlflowStore
 
 EXPERIMENT = "rlq-demo"
 
@@ -100,7 +99,11 @@ def run_demo(out: Path, places: Places, *, size: DemoSize, seed: int = 0, overri
             demo.people.ingest()
         name = "-".join([f"demo-{size.preset}-seed-{seed}", *([fingerprint(overrides)[:8]] if overrides else [])])
         with tracked_run(
-            places.tracking_uri, EXPERIMENT, name, run_id=_earlier_run(places, name), tags={"rlq.kind": "demo"}
+            places.tracking_uri,
+            EXPERIMENT,
+            name,
+            run_id=earlier_run(places.tracking_uri, EXPERIMENT, name),
+            tags={"rlq.kind": "demo"},
         ) as parent:
             return _train_and_evaluate(demo, parent)
 
@@ -190,9 +193,3 @@ def _record_child(demo: _Demo, parent: TrackedRun, entry: RunEntry, evaluation: 
         for title, figure in training_figures(run.store, run.run_id, entry.name, entry.epoch).items():
             figure.savefig(demo.out / "pictures" / f"{title}_{name}.png", dpi=120)
             run.tracker.log_figure(f"pictures/{title}.png", figure)
-
-
-def _earlier_run(places: Places, name: str) -> str | None:
-    store = MlflowStore(places.tracking_uri)
-    found = store.find_runs(store.ensure_experiment(EXPERIMENT), name)
-    return found[0].run_id if found else None

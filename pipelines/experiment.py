@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from cluster.ray_local import session
 from pipelines.console import stage, stderr
 from pipelines.experiment_report import Report, build_report
 from pipelines.experiment_table import ExperimentRun, OutcomeTable
 from pipelines.experiment_view import as_markdown, experiment_figure
-from pipelines.keys import teacher_key
 from pipelines.people_data import PeopleData
 from pipelines.teacher import find_or_train_teacher
-from pipelines.tracked import TrackedRun, tracked_run
+from pipelines.tracked import TrackedRun, earlier_run, tracked_run
 from rlq_ray.errors import UsageError
-from rlq_ray.tracking.mlflow_tracker import MlflowStore
+
+OWN = {"seed": "--seed", "teacher": "the teacher and teacher_seed of the file", "start_from": "the rows of the file"}
+"""Settings that the experiment sets itself, and where they are given instead."""
 
 
 def run_experiment(run: ExperimentRun) -> Report:
@@ -24,13 +26,14 @@ def run_experiment(run: ExperimentRun) -> Report:
         UsageError, DataError, CheckpointError: a setting, or what it names, cannot be used.
         TrainingError: a training failed; a second call goes on.
     """
+    _refuse_own(run)
     with session(run.places.ray_address):
         target, external, people = _data(run)
         with stage("teacher, trained once on the external set"):
             teacher_config = run.file.teacher_config(external, run.overrides)
             teacher = find_or_train_teacher(teacher_config, run.places, experiment=run.experiment)
         sources = [f"data.target={target}", f"data.external={external}", f"teacher={teacher}"]
-        table = OutcomeTable(run, sources, teacher_key(teacher_config))
+        table = OutcomeTable(run, sources)
         table.look_up()
         if people:
             with stage("colour histograms of the test images, which a network has to beat"):
@@ -38,8 +41,8 @@ def run_experiment(run: ExperimentRun) -> Report:
         with tracked_run(
             run.places.tracking_uri,
             run.experiment,
-            run.file.name,
-            run_id=_earlier_run(run),
+            run.name,
+            run_id=earlier_run(run.places.tracking_uri, run.experiment, run.name),
             tags={"rlq.kind": "experiment"},
         ) as parent:
             missing = list(table.missing())
@@ -50,28 +53,51 @@ def run_experiment(run: ExperimentRun) -> Report:
             return _write(run, table, parent)
 
 
+def _refuse_own(run: ExperimentRun) -> None:
+    """Refuse overrides of what the experiment sets itself.
+
+    Raises:
+        UsageError: there is one.
+    """
+    own = dict(OWN)
+    if run.file.preset is not None:
+        own |= {"data.target": "the preset of the file", "data.external": "the preset of the file"}
+    for override in run.overrides:
+        key = override.partition("=")[0].strip()
+        if key in own:
+            raise UsageError(f"an experiment sets {key} itself, so '{override}' is refused: use {own[key]}")
+
+
 def _data(run: ExperimentRun) -> tuple[str, str, PeopleData | None]:
-    """Give the URIs of target and external set, and the rendered people that they are, if they are."""
+    """Give the URIs of target and external set, and the rendered people that they are, if they are.
+
+    Raises:
+        UsageError: there are neither rendered people nor the names of data sets.
+    """
     file = run.file
-    if file.preset is not None:
-        people = PeopleData(run.out, run.places.store, file.preset, file.data_seed, file.pose_clusters)
-        if not people.is_whole():
-            with stage(f"render people: {file.preset}, target and external"):
-                people.render()
-            with stage("ingest images, genders, masks and keypoints into Arrow shards"):
-                people.ingest()
-        return people.shards("target"), people.shards("external"), people
-    named = dict(override.split("=", 1) for override in run.overrides if "=" in override)
-    for key in ("data.target", "data.external"):
-        if key not in named:
-            raise UsageError(f"the experiment '{file.name}' brings no data: give {key}=URI")
-    return named["data.target"], named["data.external"], None
+    if file.preset is None:
+        data = file.config(file.rows[0], [*run.overrides, "teacher=none"]).data
+        if data.external is None:
+            raise UsageError(f"the experiment '{file.name}' has no external data: give data.external=URI")
+        return data.target, data.external, None
+    people = PeopleData(run.out, run.places.store, file.preset, file.data_seed, file.pose_clusters)
+    with stage(f"render people: {file.preset}, target and external"):
+        people.render()
+    with stage("ingest images, genders, masks and keypoints into Arrow shards"):
+        people.ingest()
+    return people.shards("target"), people.shards("external"), people
+
+
+def report_folder(run: ExperimentRun) -> Path:
+    """Say where the report lies."""
+    return run.out / "experiments" / run.name
 
 
 def _write(run: ExperimentRun, table: OutcomeTable, parent: TrackedRun) -> Report:
     """Write the report, its tables and its figure, into the folder and beside the parent run."""
     report = build_report(run.file, table.outcomes(), table.colours, table.shared_config())
-    folder = run.out / "experiments" / run.file.name
+    report["overrides"] = list(run.overrides)
+    folder = report_folder(run)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     (folder / "tables.md").write_text(as_markdown(report))
@@ -80,9 +106,3 @@ def _write(run: ExperimentRun, table: OutcomeTable, parent: TrackedRun) -> Repor
         parent.tracker.log_file(folder / name, "report")
     stderr.print(f"  report: {folder}", style="dim")
     return report
-
-
-def _earlier_run(run: ExperimentRun) -> str | None:
-    store = MlflowStore(run.places.tracking_uri)
-    found = store.find_runs(store.ensure_experiment(run.experiment), run.file.name)
-    return found[0].run_id if found else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -79,6 +80,11 @@ class ExperimentFile(Section):
         keys = [row.key for row in self.rows]
         if twice := [key for key in keys if keys.count(key) > 1]:
             raise ValueError(f"two rows are called '{twice[0]}': give one of them another name")
+        if missing := [quality for quality in ("hq", "lq") if quality not in self.qualities]:
+            raise ValueError(f"qualities lack '{missing[0]}': every table shows hq and lq")
+        for key in keys:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", key):
+                raise ValueError(f"a row is called '{key}': give it a name of letters, digits, '.', '_' and '-'")
         for comparison in self.comparisons:
             for key in (comparison.before, comparison.after):
                 if key not in keys:
@@ -113,7 +119,10 @@ class ExperimentFile(Section):
         """
         settings = merge(read_settings(recipe_path(self.teacher)), self.settings)
         sources = [f"data.target={external}", f"seed={self.teacher_seed}", "evaluate.test_curve=false"]
-        return build_config(settings | {"name": f"{self.name}-teacher"}, [*overrides, *sources])
+        config = build_config(settings | {"name": f"{self.name}-teacher"}, [*overrides, *sources])
+        if config.schedule.tad_steps:
+            raise UsageError(f"the teacher's recipe '{self.teacher}' has TAD steps: take a base model, such as base")
+        return config
 
 
 def read_experiment_file(name: str) -> ExperimentFile:

@@ -57,8 +57,10 @@ def build_report(
         "preset": file.preset,
         "seeds": sorted({outcome.seed for own in outcomes.values() for outcome in own}),
         "hardware": sorted({outcome.hardware for own in outcomes.values() for outcome in own}),
+        "commits": sorted({outcome.commit for own in outcomes.values() for outcome in own}),
+        "settings": file.settings,
         "test": builder.test_set(outcomes),
-        "compared_with": first,
+        "compared_with": file.rows[0].label,
         "rows": rows,
         "colours": [{"label": name, "scores": builder.scores([outcome])} for name, outcome in colours.items()],
         "comparisons": [
@@ -102,6 +104,8 @@ class _Builder:
 
     def gains(self, outcomes: Outcomes, before: str, after: str) -> Report:
         """Give quality → metric → what one row gains on another under the main protocol, over the seeds of both."""
+        if before not in outcomes or after not in outcomes:
+            return {}
         seeds = {o.seed for o in outcomes[before]} & {o.seed for o in outcomes[after]}
         if not seeds:
             return {}
@@ -110,7 +114,7 @@ class _Builder:
         for score in old[0].evaluation.scores:
             if score.protocol == self._protocol:
                 rankings = (_rankings(own, score.quality, score.protocol) for own in (old, new))
-                found = differences_of_seeds(*rankings, samples=max(1, self._samples), seed=BOOTSTRAP_SEED)
+                found = differences_of_seeds(*rankings, samples=self._samples, seed=BOOTSTRAP_SEED)
                 tree[score.quality] = {metric: _plain(found[metric]) for metric in ("mAP", "top1")}
         return tree
 

@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.colour_baselines import colour_baselines
+from pipelines.console import stderr
 from pipelines.evaluate import embed_test, evaluate
 from pipelines.experiment_file import ExperimentFile, Row
 from pipelines.keys import training_key
 from pipelines.outcomes import Curves, Outcome, find_outcome, keep_outcome, outcome_folder
 from pipelines.people_data import PeopleData
 from pipelines.places import Places
-from pipelines.tracked import TrackedRun
+from pipelines.tracked import TrackedRun, tracked_run
 from pipelines.train import preflight, train_once
+from rlq_ray.config.load import fingerprint, to_dict
 from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.data import read_manifest
 from rlq_ray.distributed.driver import plan_workers
 from rlq_ray.distributed.runs import RunEntry
+from rlq_ray.errors import TrackingError, UsageError
 from rlq_ray.people.colour_histograms import COLOUR_BASELINES
-from rlq_ray.storage import Location
-from rlq_ray.tracking.mlflow_tracker import MlflowStore
+from rlq_ray.storage import Location, locate
+from rlq_ray.tracking import describe_environment, flatten_environment
 
 KEPT_CURVES = ("validation", "test_curve", "diagnostics")
 """Metrics of a training that are kept at every evaluation: the first part of their names, and …"""
@@ -53,6 +57,11 @@ class ExperimentRun:
         """MLflow experiment of the runs."""
         return f"rlq-{self.file.name}"
 
+    @property
+    def name(self) -> str:
+        """Of the report: that of the experiment, and what the overrides make of it."""
+        return "-".join([self.file.name, *([fingerprint(self.overrides)[:8]] if self.overrides else [])])
+
 
 class OutcomeTable:
     """Outcomes by row and seed.
@@ -60,29 +69,30 @@ class OutcomeTable:
     Args:
         run: the call.
         sources: overrides that name data sets and teacher.
-        teacher: the teacher's key.
     """
 
-    def __init__(self, run: ExperimentRun, sources: Sequence[str], teacher: str) -> None:
+    def __init__(self, run: ExperimentRun, sources: Sequence[str]) -> None:
         self._run = run
         self._sources = sources
-        self._teacher = teacher
         self._found: dict[tuple[str, int], Outcome] = {}
         self.colours: dict[str, Outcome] = {}
 
     def look_up(self) -> None:
-        """Refuse what cannot be trained before anything is, and find what was trained before.
+        """Refuse what cannot be trained or compared before anything is, and find what was trained before.
 
         Raises:
             UsageError, DataError, CheckpointError: a setting, or what it names, cannot be used.
         """
+        first = self.shared_config()
+        if not first.evaluate.bootstrap_samples:
+            raise UsageError("evaluate.bootstrap_samples is 0: an experiment states intervals, so give it 1000")
         for row in self._run.file.rows:
             config = self._config(row, self._run.seeds[0])
+            _refuse_other_measure(row, config, first)
             preflight(config)
             plan_workers(config.workers)
             for seed in dict.fromkeys((*self._run.file.seeds, *self._run.seeds)):
-                found = find_outcome(self._folder(row.key, seed), self._key(row, seed))
-                if found:
+                if found := find_outcome(self._folder(row, seed)):
                     self._found[row.key, seed] = found
 
     def missing(self) -> Iterator[tuple[Row, int]]:
@@ -94,9 +104,8 @@ class OutcomeTable:
 
     def outcomes(self) -> dict[str, list[Outcome]]:
         """Give the outcomes that there are: rows in the order of the file, each by seed."""
-        by_row: dict[str, list[Outcome]] = {row.key: [] for row in self._run.file.rows}
-        for key, _ in sorted(self._found):
-            by_row[key] = [outcome for (row, _), outcome in sorted(self._found.items()) if row == key]
+        ordered = sorted(self._found.items(), key=lambda item: item[0])
+        by_row = {row.key: [own for (key, _), own in ordered if key == row.key] for row in self._run.file.rows}
         return {key: own for key, own in by_row.items() if own}
 
     def train(self, row: Row, seed: int, parent: TrackedRun) -> None:
@@ -104,65 +113,101 @@ class OutcomeTable:
 
         Raises:
             TrainingError: the training failed.
+            TrackingError: what it tracked is not whole.
         """
-        config = self._config(row, seed)
-        entry = train_once(config, self._run.places, experiment=self._run.experiment, parent_run_id=parent.run_id)
+        config, places = self._config(row, seed), self._run.places
+        entry = train_once(config, places, experiment=self._run.experiment, parent_run_id=parent.run_id)
         assert entry.checkpoint is not None
         assert entry.epoch is not None
         features = embed_test({row.key: entry.checkpoint}, config.data.target, config, self._run.file.qualities)
         outcome = Outcome(
             row=row.key,
             seed=seed,
-            key=self._key(row, seed),
+            key=training_key(self._measured(config)),
             epoch=entry.epoch,
             hardware=_hardware(config),
-            curves=_curves(parent.store, entry),
+            commit=_commit(),
+            curves=_curves(parent, entry),
             evaluation=evaluate(features[row.key], config),
         )
-        keep_outcome(self._folder(row.key, seed), outcome)
+        keep_outcome(self._folder(row, seed), outcome)
         self._found[row.key, seed] = outcome
-        if entry.mlflow_run_id:
-            parent.store.attach(entry.mlflow_run_id).log_metrics(outcome.evaluation.flat("test"), step=entry.epoch)
+        if outcome.curves:
+            with tracked_run(
+                places.tracking_uri, self._run.experiment, entry.name, run_id=entry.mlflow_run_id
+            ) as tracked:
+                tracked.tracker.log_metrics(outcome.evaluation.flat("test"), step=entry.epoch)
 
     def measure_colours(self, people: PeopleData) -> None:
         """Measure what colours alone tell of the same test images, unless that was done before."""
-        config = self.shared_config()
-        key = training_key(config, None)
-        found = {name: find_outcome(self._folder(name, 0), key) for name in COLOUR_BASELINES}
+        config, store = self.shared_config(), self._run.places.store
+        images = read_manifest(locate(people.shards("target"))).content_hash
+        settings = [to_dict(section) for section in (config.degrade, config.evaluate)]
+        key = fingerprint([images, config.data.canvas_height, config.data.canvas_width, settings])[:12]
+        folders = {name: outcome_folder(store, self._run.file.name, name, 0, key) for name in COLOUR_BASELINES}
+        found = {name: find_outcome(folder) for name, folder in folders.items()}
         if not all(found.values()):
             measured = colour_baselines(people.shards("target"), config, people.preset, seed=people.seed)
             for name, evaluation in measured.items():
-                outcome = Outcome(name, 0, key, 0, "CPU", {}, evaluation)
-                keep_outcome(self._folder(name, 0), outcome)
+                outcome = Outcome(name, 0, key, 0, "CPU", _commit(), {}, evaluation)
+                keep_outcome(folders[name], outcome)
                 found[name] = outcome
         self.colours = {name: outcome for name, outcome in found.items() if outcome}
 
     def shared_config(self) -> ExperimentConfig:
-        """Give what all rows share: data, degradation, evaluation, with the experiment's qualities."""
-        config = self._config(self._run.file.rows[0], self._run.seeds[0])
+        """Give what all rows share: data, degradation of the queries and evaluation, in the experiment's qualities."""
+        return self._measured(self._config(self._run.file.rows[0], self._run.seeds[0]))
+
+    def _measured(self, config: ExperimentConfig) -> ExperimentConfig:
+        """Put the qualities in which the test queries are measured into a configuration."""
         evaluate = config.evaluate.model_copy(update={"qualities": self._run.file.qualities})
         return config.model_copy(update={"evaluate": evaluate})
 
     def _config(self, row: Row, seed: int) -> ExperimentConfig:
         return self._run.file.config(row, [*self._sources, *self._run.overrides, f"seed={seed}"])
 
-    def _key(self, row: Row, seed: int) -> str:
-        return training_key(self._config(row, seed), self._teacher)
-
-    def _folder(self, row: str, seed: int) -> Location:
-        return outcome_folder(self._run.places.store, self._run.file.name, row, seed)
+    def _folder(self, row: Row, seed: int) -> Location:
+        key = training_key(self._measured(self._config(row, seed)))
+        return outcome_folder(self._run.places.store, self._run.file.name, row.key, seed, key)
 
 
-def _curves(store: MlflowStore, entry: RunEntry) -> Curves:
-    """Read a training's evaluations back from where they are tracked."""
-    if entry.mlflow_run_id is None:
+def _refuse_other_measure(row: Row, config: ExperimentConfig, first: ExperimentConfig) -> None:
+    """Hold a row to the images, the queries' degradation and the evaluation of the first one.
+
+    Raises:
+        UsageError: it has others.
+    """
+    for section in ("data", "evaluate", "degrade"):
+        ours, theirs = (to_dict(getattr(own, section)) for own in (config, first))
+        for key in ours:
+            if ours[key] != theirs[key] and key not in ("qualities", "target_probability", "distil_degraded"):
+                raise UsageError(
+                    f"the row '{row.key}' has {section}.{key}={ours[key]}, the first one {theirs[key]}: rows that are "
+                    "compared are measured alike, so set it for all rows"
+                )
+
+
+def _curves(parent: TrackedRun, entry: RunEntry) -> Curves:
+    """Read a training's evaluations back from where they are tracked; none if another store holds them.
+
+    Raises:
+        TrackingError: the chosen epoch is not among them.
+    """
+    known = {run.run_id for run in parent.store.find_runs(parent.experiment_id, entry.name)}
+    if entry.mlflow_run_id is None or entry.mlflow_run_id not in known:
+        stderr.print(f"  {entry.name} is tracked elsewhere: its best epoch on test and its diagnostics are left out")
         return {}
     curves: Curves = {}
-    for name in store.run(entry.mlflow_run_id).metrics:
-        first, _, last = name.partition("/")[0], "", name.rpartition("/")[2]
+    for name in parent.store.run(entry.mlflow_run_id).metrics:
+        first, last = name.split("/")[0], name.split("/")[-1]
         if first in KEPT_CURVES and (first == "diagnostics" or last in KEPT_SCORES):
-            latest = {point.step: point.value for point in store.metric_history(entry.mlflow_run_id, name)}
+            latest = {point.step: point.value for point in parent.store.metric_history(entry.mlflow_run_id, name)}
             curves[name] = sorted(latest.items())
+    for name, curve in curves.items():
+        if name.startswith("validation/") and entry.epoch not in dict(curve):
+            raise TrackingError(
+                f"{name} of the run {entry.name} lacks the chosen epoch {entry.epoch}: delete that run, and call again"
+            )
     return curves
 
 
@@ -171,3 +216,7 @@ def _hardware(config: ExperimentConfig) -> str:
     if plan_workers(workers).use_gpu:
         return f"{workers.count} GPU"
     return f"{workers.count * workers.cpus:g} CPU cores"
+
+
+def _commit() -> str:
+    return flatten_environment(describe_environment()).get("git.commit", "unknown")

@@ -8,14 +8,17 @@ from rlq_ray.config.load import fingerprint, to_dict
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.data import read_manifest
 from rlq_ray.storage import locate
+from rlq_ray.train.checkpoint import state_hash
 
-READING_ONLY = {
-    *("target", "external", "decode_threads", "prefetch_batches", "read_threads", "read_ahead_batches"),
-    *("cache_mb", "disk_cache_mb"),
+CHANGES_NO_RESULT = {
+    "data": {
+        *("target", "external", "decode_threads", "prefetch_batches", "read_threads", "read_ahead_batches"),
+        *("cache_mb", "disk_cache_mb"),
+    },
+    "evaluate": {"bootstrap_samples", "batch_images"},
+    "train": {"log_every_steps"},
 }
-"""Data settings that change where and how fast images are read, not which."""
-TEACHER_LEAVES_OUT = {"name", "teacher", "workers", "evaluate", "degrade"}
-"""Sections that leave a base model's weights as they are, but for the number of workers and what chooses the best."""
+"""Settings, by section, that change where and how fast something is read or written, not what comes out."""
 
 
 def teacher_key(config: ExperimentConfig) -> str:
@@ -24,23 +27,34 @@ def teacher_key(config: ExperimentConfig) -> str:
     Raises:
         DataError: its data set cannot be read.
     """
-    settings = _settings(config, TEACHER_LEAVES_OUT) | {"select_on": config.evaluate.select_on}
+    settings = _settings(config, {"name", "teacher", "evaluate", "degrade"})
+    settings |= {"select_on": config.evaluate.select_on}
+    if config.degrade.target_probability:
+        settings |= {"degrade": to_dict(config.degrade)}
     return fingerprint({"settings": settings, "images": read_manifest(locate(config.data.target)).content_hash})[:12]
 
 
-def training_key(config: ExperimentConfig, teacher: str | None) -> str:
-    """Name all that shapes a training and its evaluation, given its teacher's key.
+def training_key(config: ExperimentConfig) -> str:
+    """Name all that shapes a training and its evaluation; other checkpoints count by their weights.
 
     Raises:
         DataError: a data set cannot be read.
+        CheckpointError: the teacher, or the checkpoint that it starts from, is missing.
     """
     sources = {"target": config.data.target, "external": config.data.external if config.schedule.tad_steps else None}
     images = {role: read_manifest(locate(uri)).content_hash for role, uri in sources.items() if uri}
-    settings = _settings(config, {"name", "teacher", "workers"})
-    return fingerprint({"settings": settings, "images": images, "teacher": teacher})[:12]
+    others = {
+        "teacher": config.teacher if config.needs_teacher else None,
+        "start_from": config.initial_checkpoint,
+    }
+    weights = {role: state_hash(locate(uri)) for role, uri in others.items() if uri}
+    settings = _settings(config, {"name", "teacher", "start_from"})
+    return fingerprint({"settings": settings, "images": images, "weights": weights})[:12]
 
 
 def _settings(config: ExperimentConfig, leaving_out: set[str]) -> dict[str, Any]:
     settings = {key: value for key, value in to_dict(config).items() if key not in leaving_out}
-    settings["data"] = {key: value for key, value in settings["data"].items() if key not in READING_ONLY}
+    for section, keys in CHANGES_NO_RESULT.items():
+        if section in settings:
+            settings[section] = {key: value for key, value in settings[section].items() if key not in keys}
     return settings | {"workers": config.workers.count}

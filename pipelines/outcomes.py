@@ -20,7 +20,8 @@ class Outcome:
     """A row's training with one seed, measured on the test identities.
 
     `key` names all that the outcome depends on. `epoch` is that of the checkpoint, which the validation identities
-    chose. `curves` hold (epoch, value) of every evaluation during the training, by metric.
+    chose. `hardware` and `commit` say where it was made, and by which code. `curves` hold (epoch, value) of every
+    evaluation during the training, by metric.
     """
 
     row: str
@@ -28,13 +29,14 @@ class Outcome:
     key: str
     epoch: int
     hardware: str
+    commit: str
     curves: Curves
     evaluation: Evaluation
 
 
-def outcome_folder(store: Location, experiment: str, row: str, seed: int) -> Location:
-    """Say where an outcome lies."""
-    return store / "experiments" / experiment / row.replace(" ", "-") / f"seed-{seed}"
+def outcome_folder(store: Location, experiment: str, row: str, seed: int, key: str) -> Location:
+    """Say where an outcome lies; those of other settings lie beside it, and none is ever replaced by another's."""
+    return store / "experiments" / experiment / row.replace(" ", "-") / f"seed-{seed}" / key
 
 
 def keep_outcome(folder: Location, outcome: Outcome) -> None:
@@ -48,18 +50,17 @@ def keep_outcome(folder: Location, outcome: Outcome) -> None:
         "key": outcome.key,
         "epoch": outcome.epoch,
         "hardware": outcome.hardware,
+        "commit": outcome.commit,
         "curves": outcome.curves,
     }
     write_json(folder / CARD_FILE, card)
 
 
-def find_outcome(folder: Location, key: str) -> Outcome | None:
-    """Read the outcome of this key; None if there is none yet, or another's."""
+def find_outcome(folder: Location) -> Outcome | None:
+    """Read an outcome; None if there is none yet, or half of one."""
     if not exists(folder / CARD_FILE):
         return None
     card: dict[str, Any] = read_json(folder / CARD_FILE)
-    if card["key"] != key:
-        return None
     with np.load(io.BytesIO(read_bytes(folder / SCORES_FILE)), allow_pickle=False) as arrays:
         evaluation = from_arrays(dict(arrays), bootstrap_samples=0, seed=0)
     curves = {name: [(int(epoch), float(value)) for epoch, value in curve] for name, curve in card["curves"].items()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipelines.ingest import ingest_folder
-from pipelines.render import render_people
+from pipelines.render import preset_named, render_people
+from rlq_ray.config.load import fingerprint
 from rlq_ray.data import SideFiles, read_manifest
 from rlq_ray.errors import DataError
 from rlq_ray.people.identity import Population
@@ -49,8 +50,8 @@ class PeopleData:
     def ingest(self) -> None:
         """Ingest images, genders, masks and keypoints where that has not been done."""
         for role in ROLES:
-            name = f"people-{self.preset}-{role}"
-            if not self._is_whole(role, name):
+            name = self._name(role)
+            if not self._is_whole(role):
                 root = self.images(role)
                 side_files = SideFiles(
                     gender=root / "gender.csv",
@@ -60,12 +61,13 @@ class PeopleData:
                 )
                 ingest_folder(root, "ltcc", self.shards(role), name=name, side_files=side_files, licence="CC0-1.0")
 
-    def is_whole(self) -> bool:
-        """Tell whether both data sets are there, so that nothing needs rendering."""
-        return all(self._is_whole(role, f"people-{self.preset}-{role}") for role in ROLES)
+    def _name(self, role: Population) -> str:
+        """Name a data set after all that shapes its people, so that those of an older preset are not taken for them."""
+        return f"people-{self.preset}-{role}-{fingerprint(asdict(preset_named(self.preset)))[:6]}"
 
-    def _is_whole(self, role: Population, name: str) -> bool:
+    def _is_whole(self, role: Population) -> bool:
         try:
-            return read_manifest(locate(self.shards(role))).name == name
+            manifest = read_manifest(locate(self.shards(role)))
         except DataError:
             return False  # there is none, or it is not whole
+        return manifest.name == self._name(role) and manifest.pose is not None and manifest.pose.k == self.pose_clusters

@@ -22,6 +22,13 @@ class TrackedRun:
     tracker: Tracker
 
 
+def earlier_run(uri: str, experiment: str, name: str) -> str | None:
+    """Find the run of this name that an earlier call began, so that this one goes on with it."""
+    store = MlflowStore(uri)
+    found = store.find_runs(store.ensure_experiment(experiment), name)
+    return found[0].run_id if found else None
+
+
 @contextlib.contextmanager
 def tracked_run(
     uri: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 from rlq_ray.pictures.style import BLUE, INK, MUTED, ORANGE, RULE, SLATE, VERMILION, new_figure, quality_name, quiet
 
 COLOUR_OF_QUALITY = {"hq": BLUE, "lq": ORANGE}
-_MARK_STYLES = ((0, (2, 1.5)), (0, (1, 1.2)))
+_MARK_STYLES = ((0, (2, 1.5)), (0, (1, 1.2)), (0, (4, 1.5)), (0, (4, 1.5, 1, 1.5)))
 
 Score = tuple[float, float | None, float | None, Sequence[float]]
 """Mean over the seeds, ends of its 95 % interval, and the value of every seed."""
@@ -59,7 +60,7 @@ def ablation_chart(
             value, low, high = row.gain
             right.plot([low, high], [place, place], color=INK, linewidth=1.4)
             right.plot(value, place, marker="o", markersize=6, color=ORANGE, markeredgecolor=INK, markeredgewidth=0.6)
-    for style, values in zip(_MARK_STYLES, marks.values(), strict=False):
+    for style, values in zip(cycle(_MARK_STYLES), marks.values(), strict=False):
         for quality, value in values.items():
             left.axvline(value, color=COLOUR_OF_QUALITY[quality], linewidth=1.2, linestyle=style, zorder=0)
     right.axvline(0, color=SLATE, linewidth=1)
@@ -76,7 +77,7 @@ def ablation_chart(
     ]
     handles += [
         Line2D([], [], color=MUTED, linestyle=style, label=name)
-        for style, name in zip(_MARK_STYLES, marks, strict=False)
+        for style, name in zip(cycle(_MARK_STYLES), marks, strict=False)
     ]
     figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=9, labelcolor=INK)
     return figure

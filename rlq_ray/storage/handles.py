@@ -13,7 +13,7 @@ from rlq_ray.storage.s3 import S3Client
 
 @dataclass(frozen=True)
 class Handle:
-    """An opened object; several threads may read from `file` by `read_at`."""
+    """An opened object; several threads may read from `file` by `read_at` or `get_stream`."""
 
     client: S3Client
     file: NativeFile

@@ -44,7 +44,7 @@ class RecycledMemory:
             block = self._free.pop()
         except IndexError:
             return None
-        return block if size <= len(block) <= 4 * size else None
+        return block if size <= len(block) <= 2 * size else None
 
 
 def _new_block(size: int) -> mmap.mmap:

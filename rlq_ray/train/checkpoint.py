@@ -90,6 +90,15 @@ def _read_card_file(place: Location) -> dict[str, Any]:
     return content
 
 
+def state_hash(place: Location) -> str:
+    """Give the SHA-256 of all that a checkpoint holds, as its card says.
+
+    Raises:
+        CheckpointError: there is no whole checkpoint of this format.
+    """
+    return str(_read_card_file(place)["state_sha256"])
+
+
 def read_state(place: Location) -> dict[str, Any]:
     """Read all that a training changes.
 
@@ -98,7 +107,7 @@ def read_state(place: Location) -> dict[str, Any]:
         StorageError: it is missing.
     """
     content = read_bytes(place / STATE_FILE)
-    if hashlib.sha256(content).hexdigest() != _read_card_file(place)["state_sha256"]:
+    if hashlib.sha256(content).hexdigest() != state_hash(place):
         raise CheckpointError(f"{place / STATE_FILE} is damaged: use another checkpoint of the run")
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

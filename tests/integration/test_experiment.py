@@ -26,10 +26,11 @@ def run(ray_cluster, s3_store, mlflow_server, tmp_path_factory: pytest.TempPathF
 
 
 def trainings(run: ExperimentRun) -> dict[str, str]:
-    """Give the MLflow runs of the trainings, but for the parent, by id."""
+    """Give the MLflow runs of the trainings by id, all of which have ended well."""
     store = MlflowStore(run.places.tracking_uri)
     found = store.find_runs(store.ensure_experiment(run.experiment))
-    return {one.run_id: one.name for one in found if one.name != run.file.name}
+    assert {one.status for one in found} == {"FINISHED"}
+    return {one.run_id: one.name for one in found if one.tags.get("rlq.kind") == "training"}
 
 
 def test_goes_on_where_it_was_and_reports_the_same(run: ExperimentRun) -> None:
@@ -66,7 +67,7 @@ def test_other_settings_and_seeds_are_trained_anew(run: ExperimentRun) -> None:
     run_experiment(replace(run, rows=("base",)))
     before = trainings(run)
     report = run_experiment(replace(run, rows=("base",), seeds=(1, 2)))
-    assert [(row["name"], row["seeds"]) for row in report["rows"]][0] == ("base", [0, 1, 2])
+    assert next((row["name"], row["seeds"]) for row in report["rows"]) == ("base", [0, 1, 2])
     assert len(trainings(run)) == len(before) + 2, "the teacher is shared"
     before = trainings(run)
     report = run_experiment(replace(run, rows=("base",), overrides=("loss.triplet_margin=0.5",)))
@@ -74,7 +75,30 @@ def test_other_settings_and_seeds_are_trained_anew(run: ExperimentRun) -> None:
     assert len(trainings(run)) == len(before) + 2, "a teacher too, which shares the setting"
 
 
-def test_names_what_is_missing_before_anything_is_trained(run: ExperimentRun) -> None:
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seed=5", "sets seed itself, so 'seed=5' is refused: use --seed"),
+        ("teacher=elsewhere", "sets teacher itself"),
+        ("data.target=elsewhere", "sets data.target itself, .* use the preset"),
+        ("evaluate.bootstrap_samples=0", "evaluate.bootstrap_samples is 0"),
+    ],
+)
+def test_refuses_overrides_of_what_it_sets_itself(run: ExperimentRun, override: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        run_experiment(replace(run, overrides=(override,)))
+
+
+def test_refuses_rows_that_are_measured_otherwise_than_the_first(run: ExperimentRun) -> None:
+    row = run.file.rows[1].model_copy(update={"settings": {"evaluate": {"degrade_seed": 99}}})
+    file = run.file.model_copy(update={"rows": (run.file.rows[0], row)})
+    with pytest.raises(UsageError, match=r"the row 'rlq' has evaluate\.degrade_seed=99, the first one 7"):
+        run_experiment(replace(run, file=file))
+
+
+def test_names_missing_data_before_anything_is_trained(run: ExperimentRun) -> None:
     bare = replace(run, file=run.file.model_copy(update={"preset": None}))
-    with pytest.raises(UsageError, match=r"the experiment 'tiny' brings no data: give data\.target=URI"):
+    with pytest.raises(UsageError, match=r"the setting 'data\.target' is missing"):
         run_experiment(bare)
+    with pytest.raises(UsageError, match=r"the experiment 'tiny' has no external data: give data\.external=URI"):
+        run_experiment(replace(bare, overrides=("data.target=somewhere",)))

@@ -51,7 +51,7 @@ def outcome(row: str, seed: int, noise: float, test_curve: tuple[float, ...] = (
         for metric in ("mAP", "top1")
     }
     curves["diagnostics/silhouette_quality"] = [(epoch, epoch / 10) for epoch in EPOCHS]
-    return Outcome(row, seed, f"key-{row}-{seed}", 3, "2 CPU cores", curves, evaluation)
+    return Outcome(row, seed, f"key-{row}-{seed}", 3, "2 CPU cores", "c0ffee", curves, evaluation)
 
 
 @pytest.fixture(scope="package")

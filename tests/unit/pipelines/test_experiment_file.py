@@ -75,6 +75,8 @@ def test_settings_of_a_row_win_over_those_of_all_rows_and_overrides_over_both(tm
         (SMALL + '[[comparisons]]\nbefore = "base"\nafter = "nobody"\nquestion = "?"\n', ["'nobody'", "base, longer"]),
         (SMALL.replace('title = "Mine"', 'titel = "Mine"'), ["title"]),
         ('qualities = ["blurry"]\n' + SMALL, ["qualities"]),
+        ('qualities = ["hq", "motion"]\n' + SMALL, ["qualities lack 'lq'"]),
+        (SMALL.replace('name = "longer"', 'name = "./longer"'), ["'./longer'", "letters, digits"]),
         ("name = = 1", ["not TOML"]),
     ],
 )
@@ -91,6 +93,9 @@ def test_refuses_names_that_are_not_there(tmp_path: Path) -> None:
         read_experiment_file("nowhere")
     with pytest.raises(UsageError, match="there is no row 'x': choose among base, longer"):
         read_experiment_file(write(tmp_path, SMALL)).row("x")
+    taught = read_experiment_file(write(tmp_path, 'teacher = "rlq"\n' + SMALL))
+    with pytest.raises(UsageError, match="the teacher's recipe 'rlq' has TAD steps: take a base model"):
+        taught.teacher_config("e", SOURCES)
     unknown = SMALL.replace('recipe = "base"\nlabel', 'recipe = "bass"\nlabel')
     file = read_experiment_file(write(tmp_path, unknown))
     with pytest.raises(UsageError, match="there is no recipe 'bass'"):

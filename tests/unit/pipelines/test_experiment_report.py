@@ -62,6 +62,12 @@ def test_gains_are_over_the_seeds_that_both_rows_have(made_up) -> None:
     assert build_report(made_up.file, apart, {}, made_up.config)["rows"][1]["gain"] == {}
 
 
+def test_a_row_without_the_first_one_has_no_gain(made_up) -> None:
+    report = build_report(made_up.file, {"rlq": made_up.outcomes["rlq"]}, {}, made_up.config)
+    assert [(row["name"], row["gain"]) for row in report["rows"]] == [("rlq", {})]
+    assert report["compared_with"] == "base model"
+
+
 def test_rows_that_were_not_trained_yet_are_left_out(made_up) -> None:
     report = build_report(made_up.file, {"base": made_up.outcomes["base"]}, {}, made_up.config)
     assert [row["name"] for row in report["rows"]] == ["base"]

@@ -31,9 +31,16 @@ def test_numbers_are_in_percent_with_deviation_and_interval(report: Report) -> N
     scores, gain = report["rows"][1]["scores"], report["rows"][1]["gain"]["lq"]["mAP"]
     row = next(row for row in grids(report)[0].rows if row[0] == "RLQ")
     hq = scores["hq"]["cc"]["mAP"]
-    assert row[2] == f"{100 * hq['mean']:.1f} ± {100 * hq['deviation']:.1f}"
-    assert row[6] == f"{100 * gain['delta']:+.1f} ({100 * gain['low']:+.1f} … {100 * gain['high']:+.1f})"
-    assert grids(report)[0].rows[0][6] == "–"
+    assert row[3] == f"{100 * hq['mean']:.1f} ± {100 * hq['deviation']:.1f}"
+    assert row[7] == f"{100 * gain['delta']:+.1f} ({100 * gain['low']:+.1f} … {100 * gain['high']:+.1f})"
+    assert grids(report)[0].rows[0][7] == "–"
+
+
+def test_every_row_says_how_many_seeds_it_has_and_the_caption_does_not_overstate(made_up) -> None:
+    fewer = {"base": made_up.outcomes["base"], "rlq": made_up.outcomes["rlq"][:1]}
+    report = build_report(made_up.file, fewer, {}, made_up.config)
+    assert [row[1] for row in grids(report)[0].rows] == ["3", "1"]
+    assert "1 or 3 seeds" in as_markdown(report)
 
 
 def test_what_is_missing_leaves_its_table_out(made_up) -> None:

@@ -1,34 +1,44 @@
-"""An outcome comes back whole, and a half-written or an outdated one is none."""
+"""An outcome comes back whole; half of one is none, and one of other settings is another."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from pipelines.outcomes import CARD_FILE, find_outcome, keep_outcome, outcome_folder
+from pipelines.outcomes import CARD_FILE, SCORES_FILE, find_outcome, keep_outcome, outcome_folder
 from rlq_ray.storage import locate
 
 
 def test_comes_back_whole(made_up, tmp_path: Path) -> None:
-    folder = outcome_folder(locate(tmp_path), "made-up", "rlq", 1)
     kept = made_up.outcomes["rlq"][1]
-    assert find_outcome(folder, kept.key) is None
+    folder = outcome_folder(locate(tmp_path), "made-up", "rlq", 1, kept.key)
+    assert find_outcome(folder) is None
     keep_outcome(folder, kept)
-    found = find_outcome(folder, kept.key)
+    found = find_outcome(folder)
     assert found is not None
-    assert (found.row, found.seed, found.epoch, found.hardware, found.curves) == (
-        kept.row, kept.seed, kept.epoch, kept.hardware, kept.curves,
-    )  # fmt: skip
-    assert found.evaluation.to_arrays().keys() == kept.evaluation.to_arrays().keys()
+    assert replace(found, evaluation=kept.evaluation) == kept
+    arrays = found.evaluation.to_arrays()
+    assert arrays.keys() == kept.evaluation.to_arrays().keys()
     for name, array in kept.evaluation.to_arrays().items():
-        np.testing.assert_array_equal(found.evaluation.to_arrays()[name], array)
+        np.testing.assert_array_equal(arrays[name], array)
 
 
-def test_one_of_other_settings_or_without_its_card_is_none(made_up, tmp_path: Path) -> None:
-    folder = locate(tmp_path)
-    kept = made_up.outcomes["base"][0]
-    keep_outcome(folder, kept)
-    assert find_outcome(folder, "another key") is None
+def test_scores_without_a_card_are_none(made_up, tmp_path: Path) -> None:
+    keep_outcome(locate(tmp_path), made_up.outcomes["base"][0])
     (tmp_path / CARD_FILE).unlink()
-    assert find_outcome(folder, kept.key) is None
+    assert (tmp_path / SCORES_FILE).exists()
+    assert find_outcome(locate(tmp_path)) is None
+
+
+def test_outcomes_of_other_settings_lie_beside_each_other(made_up, tmp_path: Path) -> None:
+    one, other = made_up.outcomes["base"][:2]
+    folders = [outcome_folder(locate(tmp_path), "made-up", "base", 0, own.key) for own in (one, other)]
+    keep_outcome(folders[0], one)
+    before = find_outcome(folders[0])
+    keep_outcome(folders[1], other)
+    after = find_outcome(folders[0])
+    assert before is not None
+    assert after is not None
+    np.testing.assert_array_equal(before.evaluation["hq", "cc"].ranking.ap_Q, after.evaluation["hq", "cc"].ranking.ap_Q)
