@@ -64,10 +64,10 @@ def ablation_chart(
         for quality, value in values.items():
             left.axvline(value, color=COLOUR_OF_QUALITY[quality], linewidth=1.2, linestyle=style, zorder=0)
     right.axvline(0, color=SLATE, linewidth=1)
-    for axes, name in ((left, "mAP"), (right, f"LQ queries: mAP gained on {compared_with}")):
+    for axes, name in ((left, "mAP"), (right, f"LQ mAP gained on {compared_with}")):
         quiet(axes, name)
         axes.grid(axis="x", color=RULE, linewidth=0.8)
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylim(len(rows) - 0.4, -0.6)
     left.set_yticks(range(len(rows)), [row.label for row in rows])
     left.tick_params(axis="y", labelcolor=INK, labelsize=9)
