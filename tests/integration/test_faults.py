@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from pipelines.places import Places
-from pipelines.recipe import RECIPES, train
+from pipelines.recipe import RECIPES
+from pipelines.train import train
 from rlq_ray.config.load import load_recipe, to_dict
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.distributed.driver import launch
