@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rlq_ray.people.body import load_body
-from rlq_ray.people.identity import POPULATION_STREAMS, Population, population_rows
+from rlq_ray.people.identity import POPULATION_STREAMS, Population
 from rlq_ray.people.presets import Preset
 from rlq_ray.people.render import Frame, render_frame
 
@@ -80,9 +80,18 @@ class DatasetFolders:
     marker: str
 
 
-def identity_count(preset: Preset) -> int:
+def identity_count(preset: Preset, population: Population) -> int:
     """Return how many people one population of a preset has."""
+    if population == "external" and preset.external_identities:
+        return preset.external_identities
     return preset.train_identities + preset.test_identities
+
+
+def training_count(preset: Preset, population: Population) -> int:
+    """Return how many of them are there to train on; the first ones."""
+    if population == "external" and preset.external_identities:
+        return preset.external_identities
+    return preset.train_identities
 
 
 def plan_shots(preset: Preset, *, population: Population, seed: int, identity: int) -> list[Shot]:
@@ -93,6 +102,7 @@ def plan_shots(preset: Preset, *, population: Population, seed: int, identity: i
     first camera of each outfit is query and the others gallery.
     """
     rng = np.random.default_rng([seed, POPULATION_STREAMS[population], 6, identity])
+    is_training = identity < training_count(preset, population)
     cameras = rng.permutation(preset.cameras)[: preset.outfits * preset.cameras_per_outfit]
     shots = []
     for outfit in range(preset.outfits):
@@ -100,7 +110,7 @@ def plan_shots(preset: Preset, *, population: Population, seed: int, identity: i
             camera = int(cameras[outfit * preset.cameras_per_outfit + turn])
             for frame in range(preset.frames):
                 is_query = frame == 0 if preset.frames > 1 else turn == 0
-                split: Split = "train" if identity < preset.train_identities else "query" if is_query else "test"
+                split: Split = "train" if is_training else "query" if is_query else "test"
                 stem = f"{identity:03d}_{outfit + 1}_c{camera + 1}_{frame + 1:06d}"
                 shots.append(Shot(identity, outfit, camera, frame, split, stem))
     return shots
@@ -112,15 +122,15 @@ def write_part(
     """Render the identities i with i % num_parts == part into `root`.
 
     Raises:
-        ValueError: no such part, or more identities than the body model has for one population.
+        ValueError: no such part, or more identities in both populations than the body model has.
     """
     if not 0 <= part < num_parts:
         raise ValueError(f"part {part} of {num_parts}: give 0 <= part < num_parts")
-    available = len(population_rows(load_body(), population, seed))
-    if identity_count(preset) > available:
+    asked, available = sum(identity_count(preset, name) for name in POPULATION_STREAMS), load_body().num_bodies
+    if asked > available:
         raise ValueError(
-            f"{identity_count(preset)} identities asked, the {population} population has {available} bodies: lower"
-            " train_identities or test_identities"
+            f"{asked} identities asked in target and external set together, there are {available} bodies: lower"
+            " train_identities, test_identities or external_identities"
         )
     _remove_marker(Path(root))
     images = dict.fromkeys(("train", "query", "test"), 0)
@@ -130,7 +140,7 @@ def write_part(
     for split in images:
         _split_folder(Path(root), split).mkdir(parents=True, exist_ok=True)
     _mask_folder(Path(root)).mkdir(parents=True, exist_ok=True)
-    for identity in range(part, identity_count(preset), num_parts):
+    for identity in range(part, identity_count(preset, population), num_parts):
         for shot in plan_shots(preset, population=population, seed=seed, identity=identity):
             frame = render_frame(
                 preset,
@@ -176,7 +186,7 @@ def finish(root: str, preset: Preset, summaries: Sequence[PartSummary]) -> Datas
         ValueError: parts are missing, doubled, or of different sets.
     """
     _check_parts(preset, summaries)
-    base = Path(root)
+    base, population = Path(root), summaries[0].population
     keypoints = {name: values for summary in summaries for name, values in summary.keypoints.items()}
     genders = {pid: gender for summary in summaries for pid, gender in summary.genders.items()}
     results = [
@@ -200,14 +210,14 @@ def finish(root: str, preset: Preset, summaries: Sequence[PartSummary]) -> Datas
         table.writerow(("Category", "ID", "Gender"))
         for category in ("train", "query", "test"):
             for pid, gender in sorted(genders.items()):
-                if (pid < preset.train_identities) == (category == "train"):
+                if (pid < training_count(preset, population)) == (category == "train"):
                     table.writerow((category, f"{pid:03d}", gender))
     counts = {split: sum(summary.images[split] for summary in summaries) for split in ("train", "query", "test")}
     marker = {
         "preset": asdict(preset),
-        "population": summaries[0].population,
+        "population": population,
         "seed": summaries[0].seed,
-        "identities": identity_count(preset),
+        "identities": identity_count(preset, population),
         "images": counts,
         "faulty_masks": len(faulty),
     }

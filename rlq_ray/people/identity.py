@@ -16,7 +16,7 @@ from rlq_ray.people.body import BodyModel, FloatArray, IntArray
 Population = Literal["target", "external"]
 HairStyle = Literal["bald", "cropped", "short", "bob", "long", "bun", "ponytail"]
 
-POPULATION_STREAMS: dict[str, int] = {"target": 1, "external": 2}
+POPULATION_STREAMS: dict[Population, int] = {"target": 1, "external": 2}
 
 # sRGB, from black over brown and blond to red, grey and white.
 HAIR_SRGB = np.array([
@@ -68,10 +68,13 @@ def to_linear(srgb: FloatArray) -> FloatArray:
 
 
 def population_rows(body: BodyModel, population: Population, seed: int) -> IntArray:
-    """Return the body rows of a population in its drawing order; target and external share none at one seed."""
+    """Return the body rows of a population in its drawing order.
+
+    At one seed, target and external share none of their first N and M rows where N + M is at most the number of bodies.
+    """
     order = np.random.default_rng([seed, 0]).permutation(body.num_bodies)
     half = body.num_bodies // 2
-    return order[:half] if population == "target" else order[half:]
+    return order if population == "target" else np.concatenate([order[half:], order[:half][::-1]])
 
 
 def draw_identity(body: BodyModel, population: Population, seed: int, index: int) -> Identity:

@@ -20,6 +20,8 @@ class Preset:
         supersample: samples per pixel and axis.
         train_identities: people who are seen in training.
         test_identities: people who are queried; none of them is a training identity.
+        external_identities: people of the external population, all seen in training; 0: as many as the target's, and
+            split like them.
         outfits: outfits per identity.
         cameras_per_outfit: cameras that see one outfit; all cameras of one identity differ.
         frames: images per identity, outfit and camera.
@@ -50,6 +52,7 @@ class Preset:
     max_looseness_m: float = 0.02
     hat_probability: float = 0.04
     bag_probability: float = 0.08
+    external_identities: int = 0
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot give a clothes-changing task."""
@@ -87,6 +90,7 @@ PRESETS: dict[str, Preset] = {
             cameras_per_outfit=2,
             frames=3,
             tint_deviation=0.07,
+            external_identities=600,
         ),
         Preset(
             "hard",

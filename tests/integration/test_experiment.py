@@ -59,7 +59,11 @@ def test_goes_on_where_it_was_and_reports_the_same(run: ExperimentRun) -> None:
         best, chosen = row["best_on_test"][quality], row["scores"][quality]["cc"]
         assert all(b >= c - 1e-6 for b, c in zip(best["mAP"]["values"], chosen["mAP"]["values"], strict=True))
     assert {"gradient_cosine", "silhouette_quality", "lq_neighbour_share"} <= set(row["diagnostics"])
-    assert {colour["label"] for colour in whole["colours"]} == {"person colours", "skin and hair colours"}
+    assert {own["label"] for own in whole["baselines"]} == {
+        "person colours",
+        "skin and hair colours",
+        "teacher alone",
+    }
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rlq_ray.people.dataset import PartSummary, finish, identity_count, plan_shots, write_part
+from rlq_ray.people.dataset import PartSummary, finish, identity_count, plan_shots, training_count, write_part
 from rlq_ray.people.presets import PRESETS, Preset
 
 
@@ -72,7 +72,7 @@ def test_finish_refuses_missing_doubled_and_mixed_parts(tmp_path: Path, preset: 
 
 def test_refuses_impossible_sizes(tmp_path: Path, preset: Preset) -> None:
     crowd = replace(preset, train_identities=500, test_identities=200)
-    with pytest.raises(ValueError, match="700 identities asked, the external population has 500 bodies"):
+    with pytest.raises(ValueError, match=r"1400 identities asked .* there are 1000 bodies"):
         write_part(str(tmp_path), crowd, population="external", seed=0, part=0, num_parts=700)
     with pytest.raises(ValueError, match="part 3 of 3"):
         write_part(str(tmp_path), preset, population="target", seed=0, part=3, num_parts=3)
@@ -82,7 +82,7 @@ def test_refuses_impossible_sizes(tmp_path: Path, preset: Preset) -> None:
 
 def test_side_files_name_every_image(whole: Path, preset: Preset) -> None:
     images = {path.name: path for path in (whole / "LTCC_ReID").rglob("*.png")}
-    assert len(images) == identity_count(preset) * preset.images_per_identity
+    assert len(images) == identity_count(preset, "target") * preset.images_per_identity
     results = json.loads((whole / "keypoints.json").read_text())
     assert [result["image_id"] for result in results] == sorted(images)
     assert {len(result["keypoints"]) for result in results} == {51}
@@ -112,10 +112,19 @@ def test_gender_table_lists_each_identity_of_each_split(whole: Path) -> None:
 def test_each_query_keeps_a_clothes_changing_match(name: str) -> None:
     preset = PRESETS[name]
     for population in ("target", "external"):
-        for identity in range(preset.train_identities, identity_count(preset)):
+        for identity in range(training_count(preset, population), identity_count(preset, population)):
             shots = plan_shots(preset, population=population, seed=0, identity=identity)
             gallery = [shot for shot in shots if shot.split == "test"]
             for query in (shot for shot in shots if shot.split == "query"):
                 assert any(g.outfit != query.outfit and g.camera != query.camera for g in gallery)
                 assert any(g.outfit == query.outfit and g.camera != query.camera for g in gallery)
             assert len({shot.stem for shot in shots}) == preset.images_per_identity
+
+
+def test_a_larger_external_set_is_all_for_training(preset: Preset) -> None:
+    larger = replace(preset, external_identities=7)
+    assert identity_count(larger, "external") == training_count(larger, "external") == 7
+    assert identity_count(larger, "target") == identity_count(preset, "target")
+    for identity in (0, 6):
+        shots = plan_shots(larger, population="external", seed=0, identity=identity)
+        assert {shot.split for shot in shots} == {"train"}

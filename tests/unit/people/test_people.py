@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rlq_ray.people.body import CROWN_LEVEL, SOLE_LEVEL, load_body
+from rlq_ray.people.dataset import identity_count
 from rlq_ray.people.identity import draw_identity, population_rows
 from rlq_ray.people.posing import bone_transforms, turn
 from rlq_ray.people.presets import PRESETS, Preset
@@ -56,10 +57,13 @@ def test_rest_pose_moves_nothing_and_a_turn_moves_only_what_hangs_on_it() -> Non
 def test_target_and_external_share_no_body() -> None:
     body = load_body()
     target, external = (population_rows(body, population, 4) for population in ("target", "external"))
-    assert not set(target) & set(external)
-    assert len(set(target)) == len(target) == body.num_bodies // 2
-    with pytest.raises(ValueError, match="identity 500: the target population has 500 bodies"):
-        draw_identity(body, "target", 4, 500)
+    for preset in PRESETS.values():
+        counts = identity_count(preset, "target"), identity_count(preset, "external")
+        assert not set(target[: counts[0]]) & set(external[: counts[1]])
+    assert not set(target[:300]) & set(external[: body.num_bodies - 300])
+    assert len(set(target)) == len(set(external)) == body.num_bodies
+    with pytest.raises(ValueError, match=f"identity {body.num_bodies}: the target population has"):
+        draw_identity(body, "target", 4, body.num_bodies)
 
 
 def test_clothes_are_no_shortcut() -> None:

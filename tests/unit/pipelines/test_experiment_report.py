@@ -82,8 +82,8 @@ def test_best_on_test_is_the_best_epoch_of_every_seed_and_diagnostics_are_those_
     assert row["diagnostics"]["silhouette_quality"]["mean"] == pytest.approx(0.3), "that of epoch 3"
 
 
-def test_colours_stand_beside_the_rows(made_up) -> None:
-    colours = {"person colours": made_up.outcomes["base"][0]}
-    (own,) = build_report(made_up.file, made_up.outcomes, colours, made_up.config)["colours"]
+def test_baselines_stand_beside_the_rows(made_up) -> None:
+    baselines = {"person colours": made_up.outcomes["base"][0]}
+    (own,) = build_report(made_up.file, made_up.outcomes, baselines, made_up.config)["baselines"]
     assert own["label"] == "person colours"
     assert own["scores"]["hq"]["cc"]["mAP"]["deviation"] is None

@@ -10,8 +10,8 @@ from pipelines.experiment_view import as_markdown, as_tables, experiment_figure,
 
 @pytest.fixture(scope="module")
 def report(made_up) -> Report:
-    colours = {"person colours": made_up.outcomes["base"][0]}
-    return build_report(made_up.file, made_up.outcomes, colours, made_up.config)
+    baselines = {"person colours": made_up.outcomes["base"][0]}
+    return build_report(made_up.file, made_up.outcomes, baselines, made_up.config)
 
 
 def test_markdown_has_every_row_in_every_table(report: Report) -> None:

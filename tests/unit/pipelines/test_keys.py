@@ -73,6 +73,15 @@ def test_what_changes_a_result_changes_the_key(sources: dict[str, list[str]], ov
     assert training_key(plain) != training_key(other)
 
 
+@pytest.mark.parametrize("override", ["loss.weights.feature_hq=9", "batch.external_images=6"])
+def test_settings_of_tad_change_the_key_where_there_is_tad(sources: dict[str, list[str]], override: str) -> None:
+    def keys(recipe: str) -> set[str]:
+        return {training_key(read_experiment(recipe, [*sources["a"], *extra])) for extra in ([], [override])}
+
+    assert len(keys("tiny_rlq")) == 2
+    assert len(keys("tiny_base")) == 1
+
+
 def test_another_teacher_changes_the_key_where_it_teaches(sources: dict[str, list[str]]) -> None:
     assert len({training_key(read_experiment("tiny_rlq", sources[name])) for name in ("a", "b")}) == 2
     assert len({training_key(read_experiment("tiny_base", sources[name])) for name in ("a", "b")}) == 1
