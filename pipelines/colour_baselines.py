@@ -72,7 +72,7 @@ def colour_features(
     query, gallery = labels_of(dataset.index, query_rows, gallery_rows)
     jobs = [
         IdentityJob(preset, population, seed, identity)
-        for identity in range(preset.train_identities, identity_count(preset))
+        for identity in range(preset.train_identities, identity_count(preset, "target"))
     ]
     with counting("rendering the test images again for their labels", len(jobs)) as advance:
         parts = map_on_cluster(render_identity, jobs, advance=advance)

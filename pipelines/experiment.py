@@ -35,8 +35,9 @@ def run_experiment(run: ExperimentRun) -> Report:
         sources = [f"data.target={target}", f"data.external={external}", f"teacher={teacher}"]
         table = OutcomeTable(run, sources)
         table.look_up()
-        if people:
-            with stage("colour histograms of the test images, which a network has to beat"):
+        with stage("baselines: the teacher, and colours where people are rendered"):
+            table.measure_teacher(teacher)
+            if people:
                 table.measure_colours(people)
         with tracked_run(
             run.places.tracking_uri,
@@ -95,7 +96,7 @@ def report_folder(run: ExperimentRun) -> Path:
 
 def _write(run: ExperimentRun, table: OutcomeTable, parent: TrackedRun) -> Report:
     """Write the report, its tables and its figure, into the folder and beside the parent run."""
-    report = build_report(run.file, table.outcomes(), table.colours, table.shared_config())
+    report = build_report(run.file, table.outcomes(), table.baselines, table.shared_config())
     report["overrides"] = list(run.overrides)
     folder = report_folder(run)
     folder.mkdir(parents=True, exist_ok=True)

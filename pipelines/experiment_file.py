@@ -64,6 +64,8 @@ class ExperimentFile(Section):
     """Recipe of the teacher, which is trained once on the external set."""
     teacher_seed: int = 50
     """Its seed, apart from those of the rows."""
+    teacher_settings: Annotated[dict[str, Any], Field(default_factory=dict)]
+    """What the teacher changes after the settings of all rows; such as its length, since it is trained once."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
     """Seeds with which every row is trained."""
     qualities: tuple[Quality, ...] = ("hq", "lq")
@@ -117,7 +119,7 @@ class ExperimentFile(Section):
         Raises:
             UsageError: see `config`.
         """
-        settings = merge(read_settings(recipe_path(self.teacher)), self.settings)
+        settings = merge(read_settings(recipe_path(self.teacher)), merge(self.settings, self.teacher_settings))
         sources = [f"data.target={external}", f"seed={self.teacher_seed}", "evaluate.test_curve=false"]
         config = build_config(settings | {"name": f"{self.name}-teacher"}, [*overrides, *sources])
         if config.schedule.tad_steps:

@@ -24,14 +24,14 @@ BOOTSTRAP_SEED = 0
 
 
 def build_report(
-    file: ExperimentFile, outcomes: Outcomes, colours: Mapping[str, Outcome], config: ExperimentConfig
+    file: ExperimentFile, outcomes: Outcomes, baselines: Mapping[str, Outcome], config: ExperimentConfig
 ) -> Report:
     """Summarise an experiment as far as it has come.
 
     Args:
         file: rows, labels and comparisons.
         outcomes: by row, each by seed.
-        colours: of the colour histograms, by name.
+        baselines: what was measured without a training on the target set, by label.
         config: data, degradation and evaluation, which all rows share.
     """
     builder = _Builder(config)
@@ -62,7 +62,7 @@ def build_report(
         "test": builder.test_set(outcomes),
         "compared_with": file.rows[0].label,
         "rows": rows,
-        "colours": [{"label": name, "scores": builder.scores([outcome])} for name, outcome in colours.items()],
+        "baselines": [{"label": name, "scores": builder.scores([outcome])} for name, outcome in baselines.items()],
         "comparisons": [
             {**comparison.model_dump(), "gain": builder.gains(outcomes, comparison.before, comparison.after)}
             for comparison in file.comparisons

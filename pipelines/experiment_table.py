@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +22,18 @@ from rlq_ray.data import read_manifest
 from rlq_ray.distributed.driver import plan_workers
 from rlq_ray.distributed.runs import RunEntry
 from rlq_ray.errors import TrackingError, UsageError
+from rlq_ray.evaluate import Evaluation
 from rlq_ray.people.colour_histograms import COLOUR_BASELINES
 from rlq_ray.storage import Location, locate
 from rlq_ray.tracking import describe_environment, flatten_environment
+from rlq_ray.train.checkpoint import state_hash
 
 KEPT_CURVES = ("validation", "test_curve", "diagnostics")
 """Metrics of a training that are kept at every evaluation: the first part of their names, and …"""
 KEPT_SCORES = ("mAP", "top1")
 """… of scores, the last."""
+TEACHER = "teacher alone"
+"""The baseline that never saw the target set."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class OutcomeTable:
         self._run = run
         self._sources = sources
         self._found: dict[tuple[str, int], Outcome] = {}
-        self.colours: dict[str, Outcome] = {}
+        self.baselines: dict[str, Outcome] = {}
 
     def look_up(self) -> None:
         """Refuse what cannot be trained or compared before anything is, and find what was trained before.
@@ -140,19 +144,42 @@ class OutcomeTable:
 
     def measure_colours(self, people: PeopleData) -> None:
         """Measure what colours alone tell of the same test images, unless that was done before."""
-        config, store = self.shared_config(), self._run.places.store
-        images = read_manifest(locate(people.shards("target"))).content_hash
-        settings = [to_dict(section) for section in (config.degrade, config.evaluate)]
-        key = fingerprint([images, config.data.canvas_height, config.data.canvas_width, settings])[:12]
-        folders = {name: outcome_folder(store, self._run.file.name, name, 0, key) for name in COLOUR_BASELINES}
-        found = {name: find_outcome(folder) for name, folder in folders.items()}
+        config = self.shared_config()
+        self._measure(
+            tuple(COLOUR_BASELINES),
+            self._measurement_key([config.data.canvas_height, config.data.canvas_width]),
+            lambda: colour_baselines(people.shards("target"), config, people.preset, seed=people.seed),
+        )
+
+    def measure_teacher(self, teacher: str) -> None:
+        """Measure the teacher itself, which knows the external set alone, unless that was done before."""
+
+        def measure() -> dict[str, Evaluation]:
+            config = self.shared_config()
+            features = embed_test({TEACHER: teacher}, config.data.target, config, self._run.file.qualities)
+            return {TEACHER: evaluate(features[TEACHER], config)}
+
+        self._measure((TEACHER,), self._measurement_key([state_hash(locate(teacher))]), measure)
+
+    def _measure(self, labels: Sequence[str], key: str, measure: Callable[[], Mapping[str, Evaluation]]) -> None:
+        """Find baselines, or measure them all."""
+        store, name = self._run.places.store, self._run.file.name
+        folders = {label: outcome_folder(store, name, label, 0, key) for label in labels}
+        found = {label: find_outcome(folder) for label, folder in folders.items()}
         if not all(found.values()):
-            measured = colour_baselines(people.shards("target"), config, people.preset, seed=people.seed)
-            for name, evaluation in measured.items():
-                outcome = Outcome(name, 0, key, 0, "CPU", _commit(), {}, evaluation)
-                keep_outcome(folders[name], outcome)
-                found[name] = outcome
-        self.colours = {name: outcome for name, outcome in found.items() if outcome}
+            hardware = _hardware(self.shared_config())
+            for label, evaluation in measure().items():
+                outcome = Outcome(label, 0, key, 0, hardware, _commit(), {}, evaluation)
+                keep_outcome(folders[label], outcome)
+                found[label] = outcome
+        self.baselines |= {label: outcome for label, outcome in found.items() if outcome}
+
+    def _measurement_key(self, others: Sequence[object]) -> str:
+        """Name all that a measurement of the test images depends on."""
+        config = self.shared_config()
+        images = read_manifest(locate(config.data.target)).content_hash
+        settings = [to_dict(section) for section in (config.degrade, config.evaluate)]
+        return fingerprint([images, settings, others])[:12]
 
     def shared_config(self) -> ExperimentConfig:
         """Give what all rows share: data, degradation of the queries and evaluation, in the experiment's qualities."""

@@ -66,8 +66,8 @@ def experiment_figure(report: Report) -> Figure:
             )
         )
     marks = {
-        colour["label"]: {quality: colour["scores"][quality][protocol]["mAP"]["mean"] for quality in ("hq", "lq")}
-        for colour in report["colours"]
+        baseline["label"]: {quality: baseline["scores"][quality][protocol]["mAP"]["mean"] for quality in ("hq", "lq")}
+        for baseline in report["baselines"]
     }
     return ablation_chart(
         rows, marks=marks, title=report["title"], subtitle=_caption(report), compared_with=report["compared_with"]
@@ -85,7 +85,7 @@ def _caption(report: Report) -> str:
 def _scores(report: Report) -> Grid:
     protocol = report["protocol"]
     rows = []
-    for row in [*report["rows"], *report["colours"]]:
+    for row in [*report["rows"], *report["baselines"]]:
         cells = [
             _mean(row["scores"][quality][protocol][metric]) for quality in ("hq", "lq") for metric in ("top1", "mAP")
         ]
@@ -111,7 +111,7 @@ def _scores(report: Report) -> Grid:
 def _artefacts(report: Report) -> Grid:
     names = [f"{artefact}-{severity}" for artefact in ARTEFACTS for severity in SEVERITIES]
     rows = []
-    for row in [*report["rows"], *report["colours"]]:
+    for row in [*report["rows"], *report["baselines"]]:
         if all(name in row["scores"] for name in names):
             own = [_mean(row["scores"][name][report["protocol"]]["mAP"]) for name in names]
             rows.append((row["label"], *own))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from rlq_ray.config.load import fingerprint, to_dict
-from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.config.schema import TAD_TERMS, ExperimentConfig
 from rlq_ray.data import read_manifest
 from rlq_ray.storage import locate
 from rlq_ray.train.checkpoint import state_hash
@@ -19,6 +20,9 @@ CHANGES_NO_RESULT = {
     "train": {"log_every_steps"},
 }
 """Settings, by section, that change where and how fast something is read or written, not what comes out."""
+
+TAD_ALONE = {"batch": {"external_images"}, "degrade": {"distil_degraded"}}
+"""Settings, by section, that only a training with TAD steps looks at, beside the weights of their terms."""
 
 
 def teacher_key(config: ExperimentConfig) -> str:
@@ -55,6 +59,15 @@ def training_key(config: ExperimentConfig) -> str:
 def _settings(config: ExperimentConfig, leaving_out: set[str]) -> dict[str, Any]:
     settings = {key: value for key, value in to_dict(config).items() if key not in leaving_out}
     for section, keys in CHANGES_NO_RESULT.items():
-        if section in settings:
-            settings[section] = {key: value for key, value in settings[section].items() if key not in keys}
+        _leave_out(settings, section, keys)
+    if not config.schedule.tad_steps:
+        for section, keys in TAD_ALONE.items():
+            _leave_out(settings, section, keys)
+        settings["loss"] = dict(settings["loss"])
+        _leave_out(settings["loss"], "weights", TAD_TERMS)
     return settings | {"workers": config.workers.count}
+
+
+def _leave_out(settings: dict[str, Any], section: str, keys: Collection[str]) -> None:
+    if section in settings:
+        settings[section] = {key: value for key, value in settings[section].items() if key not in keys}
