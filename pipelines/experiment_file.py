@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -130,14 +129,15 @@ class ExperimentFile(Section):
 def read_experiment_file(name: str) -> ExperimentFile:
     """Read an experiment by its name among those that are shipped, or by its path.
 
+    An experiment that says `extends = "other.toml"` has that one's settings where it gives none; its own rows and
+    comparisons take the place of all of the other's.
+
     Raises:
         UsageError: there is none, it is not TOML, or a setting of it is wrong.
     """
     path = shipped_or_own(name, EXPERIMENTS, "experiment")
     try:
-        return ExperimentFile.model_validate(tomllib.loads(path.read_text()))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"the experiment {path} is not TOML: {error}; mend that line") from error
+        return ExperimentFile.model_validate(read_settings(path, "experiment"))
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])

@@ -163,8 +163,7 @@ class OutcomeTable:
 
     def _measure(self, labels: Sequence[str], key: str, measure: Callable[[], Mapping[str, Evaluation]]) -> None:
         """Find baselines, or measure them all."""
-        store, name = self._run.places.store, self._run.file.name
-        folders = {label: outcome_folder(store, name, label, 0, key) for label in labels}
+        folders = {label: outcome_folder(self._run.places.store, label, 0, key) for label in labels}
         found = {label: find_outcome(folder) for label, folder in folders.items()}
         if not all(found.values()):
             hardware = _hardware(self.shared_config())
@@ -195,7 +194,7 @@ class OutcomeTable:
 
     def _folder(self, row: Row, seed: int) -> Location:
         key = training_key(self._measured(self._config(row, seed)))
-        return outcome_folder(self._run.places.store, self._run.file.name, row.key, seed, key)
+        return outcome_folder(self._run.places.store, row.key, seed, key)
 
 
 def _refuse_other_measure(row: Row, config: ExperimentConfig, first: ExperimentConfig) -> None:

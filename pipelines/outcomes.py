@@ -34,9 +34,12 @@ class Outcome:
     evaluation: Evaluation
 
 
-def outcome_folder(store: Location, experiment: str, row: str, seed: int, key: str) -> Location:
-    """Say where an outcome lies; those of other settings lie beside it, and none is ever replaced by another's."""
-    return store / "experiments" / experiment / row.replace(" ", "-") / f"seed-{seed}" / key
+def outcome_folder(store: Location, row: str, seed: int, key: str) -> Location:
+    """Say where an outcome lies; those of other settings lie beside it, and none is ever replaced by another's.
+
+    Experiments that share a row, by its name and all that shapes it, share its outcomes.
+    """
+    return store / "outcomes" / row.replace(" ", "-") / f"seed-{seed}" / key
 
 
 def keep_outcome(folder: Location, outcome: Outcome) -> None:

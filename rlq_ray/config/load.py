@@ -31,24 +31,29 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
     return build_config(read_settings(path), overrides)
 
 
-def read_settings(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Read a TOML recipe's nested settings, with those that it extends; unchecked.
+def read_settings(path: Path, kind: str = "recipe", extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read nested settings from a TOML file, with those that it extends; unchecked.
+
+    Args:
+        path: the file.
+        kind: what errors call it.
+        extended_by: files that have led to this one.
 
     Raises:
-        UsageError: no such file, no TOML, or recipes that extend each other in a circle.
+        UsageError: no such file, no TOML, or files that extend each other in a circle.
     """
     if path.resolve() in extended_by:
-        raise UsageError(f"the recipe {path} extends itself: take its 'extends' away")
+        raise UsageError(f"the {kind} {path} extends itself: take its 'extends' away")
     try:
         settings = tomllib.loads(path.read_text())
     except OSError as error:
-        raise UsageError(f"cannot read the recipe {path}: {error.strerror}; check the path") from error
+        raise UsageError(f"cannot read the {kind} {path}: {error.strerror}; check the path") from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"the recipe {path} is not TOML: {error}; mend that line") from error
+        raise UsageError(f"the {kind} {path} is not TOML: {error}; mend that line") from error
     extended = settings.pop("extends", None)
     if extended is None:
         return settings
-    return merge(read_settings(path.parent / str(extended), (*extended_by, path.resolve())), settings)
+    return merge(read_settings(path.parent / str(extended), kind, (*extended_by, path.resolve())), settings)
 
 
 def build_config(settings: Mapping[str, Any], overrides: Iterable[str] = ()) -> ExperimentConfig:

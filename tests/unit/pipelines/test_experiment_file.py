@@ -88,6 +88,21 @@ def test_refuses_in_one_line(tmp_path: Path, text: str, words: list[str]) -> Non
         assert word in str(caught.value)
 
 
+def test_an_experiment_that_extends_another_has_its_settings_and_its_own_rows(tmp_path: Path) -> None:
+    write(tmp_path, SMALL)
+    (tmp_path / "more.toml").write_text(
+        'extends = "mine.toml"\nname = "more"\n[settings.train]\nsteps_per_epoch = 3\n'
+        '[[rows]]\nrecipe = "cap"\nlabel = "cap"\n'
+    )
+    more = read_experiment_file(str(tmp_path / "more.toml"))
+    assert [row.key for row in more.rows] == ["cap"]
+    train = more.config(more.rows[0], SOURCES).train
+    assert (train.epochs, train.steps_per_epoch) == (7, 3)
+    (tmp_path / "mine.toml").write_text('extends = "more.toml"')
+    with pytest.raises(UsageError, match="extends itself"):
+        read_experiment_file(str(tmp_path / "more.toml"))
+
+
 def test_refuses_names_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no experiment 'nowhere': give the path .* people, tiny"):
         read_experiment_file("nowhere")

@@ -13,7 +13,7 @@ from rlq_ray.storage import locate
 
 def test_comes_back_whole(made_up, tmp_path: Path) -> None:
     kept = made_up.outcomes["rlq"][1]
-    folder = outcome_folder(locate(tmp_path), "made-up", "rlq", 1, kept.key)
+    folder = outcome_folder(locate(tmp_path), "rlq", 1, kept.key)
     assert find_outcome(folder) is None
     keep_outcome(folder, kept)
     found = find_outcome(folder)
@@ -34,7 +34,7 @@ def test_scores_without_a_card_are_none(made_up, tmp_path: Path) -> None:
 
 def test_outcomes_of_other_settings_lie_beside_each_other(made_up, tmp_path: Path) -> None:
     one, other = made_up.outcomes["base"][:2]
-    folders = [outcome_folder(locate(tmp_path), "made-up", "base", 0, own.key) for own in (one, other)]
+    folders = [outcome_folder(locate(tmp_path), "base", 0, own.key) for own in (one, other)]
     keep_outcome(folders[0], one)
     before = find_outcome(folders[0])
     keep_outcome(folders[1], other)
