@@ -20,13 +20,20 @@ from rlq_ray.data import evaluation_rows, read_manifest
 from rlq_ray.distributed.embedding import EmbeddingJob, embed_on_cluster
 from rlq_ray.distributed.runs import resolve_checkpoint
 from rlq_ray.errors import UsageError
-from rlq_ray.evaluate import PROTOCOLS, Evaluation, Labels, compare, evaluate_features, read_features
+from rlq_ray.evaluate import (
+    BOOTSTRAP_SEED,
+    PROTOCOLS,
+    Evaluation,
+    Labels,
+    compare,
+    evaluate_features,
+    read_features,
+)
 from rlq_ray.storage import locate
 from rlq_ray.train.build import open_data
 from rlq_ray.train.checkpoint import read_card
 from rlq_ray.train.features import labels_of
 
-BOOTSTRAP_SEED = 0
 BOOTSTRAP_SAMPLES = 1000
 
 

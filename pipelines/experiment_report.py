@@ -13,14 +13,13 @@ from typing import Any
 from pipelines.experiment_file import ExperimentFile
 from pipelines.outcomes import Outcome
 from rlq_ray.config.schema import ExperimentConfig
-from rlq_ray.evaluate import Difference, SeedScores, differences_of_seeds, score_seeds
+from rlq_ray.evaluate import BOOTSTRAP_SEED, Difference, SeedScores, differences_of_seeds, score_seeds
 from rlq_ray.evaluate.ranking import Ranking
 
 Report = dict[str, Any]
 Outcomes = Mapping[str, Sequence[Outcome]]
 
 METRICS = ("mAP", "top1", "mINP")
-BOOTSTRAP_SEED = 0
 
 
 def build_report(

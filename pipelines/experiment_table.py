@@ -24,7 +24,7 @@ from rlq_ray.distributed.runs import RunEntry
 from rlq_ray.errors import TrackingError, UsageError
 from rlq_ray.evaluate import Evaluation
 from rlq_ray.people.colour_histograms import COLOUR_BASELINES
-from rlq_ray.storage import Location, locate
+from rlq_ray.storage import locate
 from rlq_ray.tracking import describe_environment, flatten_environment
 from rlq_ray.train.checkpoint import state_hash
 
@@ -96,7 +96,8 @@ class OutcomeTable:
             preflight(config)
             plan_workers(config.workers)
             for seed in dict.fromkeys((*self._run.file.seeds, *self._run.seeds)):
-                if found := find_outcome(self._folder(row, seed)):
+                folder = outcome_folder(self._run.places.store, row.key, seed, self._key(row, seed))
+                if found := find_outcome(folder):
                     self._found[row.key, seed] = found
 
     def missing(self) -> Iterator[tuple[Row, int]]:
@@ -120,6 +121,7 @@ class OutcomeTable:
             TrackingError: what it tracked is not whole.
         """
         config, places = self._config(row, seed), self._run.places
+        key = self._key(row, seed)
         entry = train_once(config, places, experiment=self._run.experiment, parent_run_id=parent.run_id)
         assert entry.checkpoint is not None
         assert entry.epoch is not None
@@ -127,14 +129,14 @@ class OutcomeTable:
         outcome = Outcome(
             row=row.key,
             seed=seed,
-            key=training_key(self._measured(config)),
+            key=key,
             epoch=entry.epoch,
             hardware=_hardware(config),
             commit=_commit(),
             curves=_curves(parent, entry),
             evaluation=evaluate(features[row.key], config),
         )
-        keep_outcome(self._folder(row, seed), outcome)
+        keep_outcome(outcome_folder(places.store, row.key, seed, key), outcome)
         self._found[row.key, seed] = outcome
         if outcome.curves:
             with tracked_run(
@@ -192,9 +194,8 @@ class OutcomeTable:
     def _config(self, row: Row, seed: int) -> ExperimentConfig:
         return self._run.file.config(row, [*self._sources, *self._run.overrides, f"seed={seed}"])
 
-    def _folder(self, row: Row, seed: int) -> Location:
-        key = training_key(self._measured(self._config(row, seed)))
-        return outcome_folder(self._run.places.store, row.key, seed, key)
+    def _key(self, row: Row, seed: int) -> str:
+        return training_key(self._measured(self._config(row, seed)))
 
 
 def _refuse_other_measure(row: Row, config: ExperimentConfig, first: ExperimentConfig) -> None:

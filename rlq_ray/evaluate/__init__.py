@@ -2,7 +2,7 @@
 
 from rlq_ray.evaluate.diagnostics import Share, diagnose, lq_neighbour_share, silhouette, wrong_match_gender
 from rlq_ray.evaluate.feature_file import FeatureFile, read_features
-from rlq_ray.evaluate.intervals import Difference, Interval, differences, score_intervals
+from rlq_ray.evaluate.intervals import BOOTSTRAP_SEED, Difference, Interval, differences, score_intervals
 from rlq_ray.evaluate.nearest import top_k
 from rlq_ray.evaluate.protocols import (
     PROTOCOLS,
@@ -26,6 +26,7 @@ from rlq_ray.evaluate.scores import CMC_RANKS, Metrics, chance_ap, chance_map, m
 from rlq_ray.evaluate.seeds import SeedScores, differences_of_seeds, score_seeds
 
 __all__ = [
+    "BOOTSTRAP_SEED",
     "CMC_RANKS",
     "PROTOCOLS",
     "ROW_HEADER",

@@ -16,6 +16,9 @@ from rlq_ray.evaluate.protocols import IntArray
 from rlq_ray.evaluate.ranking import FloatArray, Ranking
 from rlq_ray.evaluate.scores import per_query_scores
 
+BOOTSTRAP_SEED = 0
+"""Of every interval that is reported, so that the same scores have the same one."""
+
 _PERCENTILES = (2.5, 97.5)
 _DRAWS_AT_A_TIME = 64
 

@@ -104,7 +104,9 @@ def test_an_experiment_that_extends_another_has_its_settings_and_its_own_rows(tm
 
 
 def test_refuses_names_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no experiment 'nowhere': give the path .* people, tiny"):
+    with pytest.raises(
+        UsageError, match=r"there is no experiment 'nowhere': give the path .* people, people_parts, tiny"
+    ):
         read_experiment_file("nowhere")
     with pytest.raises(UsageError, match="there is no row 'x': choose among base, longer"):
         read_experiment_file(write(tmp_path, SMALL)).row("x")
