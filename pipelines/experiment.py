@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.ray_local import session
@@ -23,11 +26,11 @@ def run_experiment(run: ExperimentRun) -> Report:
     """Train what is missing, seed by seed, and write the report after every training.
 
     Raises:
-        UsageError, DataError, CheckpointError: a setting, or what it names, cannot be used.
+        UsageError, DataError, CheckpointError: a setting, or what it names, cannot be used; or another call is at work.
         TrainingError: a training failed; a second call goes on.
     """
     _refuse_own(run)
-    with session(run.places.ray_address):
+    with _alone(run), session(run.places.ray_address):
         target, external, people = _data(run)
         with stage("teacher, trained once on the external set"):
             teacher_config = run.file.teacher_config(external, run.overrides)
@@ -52,6 +55,25 @@ def run_experiment(run: ExperimentRun) -> Report:
                     table.train(row, seed, parent)
                 _write(run, table, parent)
             return _write(run, table, parent)
+
+
+@contextlib.contextmanager
+def _alone(run: ExperimentRun) -> Iterator[None]:
+    """Keep other calls of this experiment from this folder; the lock ends with the process, however that ends.
+
+    Raises:
+        UsageError: another call is at work.
+    """
+    folder = report_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another call of the experiment '{run.name}' is at work in {run.out}: wait for its end, or stop it"
+            ) from None
+        yield
 
 
 def _refuse_own(run: ExperimentRun) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from dataclasses import replace
 
 import pytest
 
-from pipelines.experiment import run_experiment
+from pipelines.experiment import report_folder, run_experiment
 from pipelines.experiment_file import read_experiment_file
 from pipelines.experiment_table import ExperimentRun
 from pipelines.places import Places
@@ -91,6 +92,14 @@ def test_other_settings_and_seeds_are_trained_anew(run: ExperimentRun) -> None:
 def test_refuses_overrides_of_what_it_sets_itself(run: ExperimentRun, override: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         run_experiment(replace(run, overrides=(override,)))
+
+
+def test_a_second_call_at_the_same_time_is_refused(run: ExperimentRun) -> None:
+    report_folder(run).mkdir(parents=True, exist_ok=True)
+    with (report_folder(run) / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another call of the experiment 'tiny' is at work"):
+            run_experiment(run)
 
 
 def test_refuses_rows_that_are_measured_otherwise_than_the_first(run: ExperimentRun) -> None:
