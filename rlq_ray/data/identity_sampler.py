@@ -88,11 +88,12 @@ class Wardrobe:
         self._outfits = [np.array(outfits[outfit]) for outfit in sorted(outfits)]
         self._generator = generator
         self._queue: list[int] = []
-        self._last_use = dict.fromkeys(self._outfit_of, -1)
-        self._clock = 0
+        self._taken: list[int] = []
 
     def take(self, count: int) -> list[int]:
         """Take the rows of the next `count` images."""
+        if not self._queue:
+            self._queue = self._round()
         picks = self._queue[:count]
         if len(set(picks)) == count:  # nearly always: what stands in front of the queue is what is taken
             del self._queue[:count]
@@ -104,9 +105,7 @@ class Wardrobe:
         if count > 1 and len(self._outfits) > 1 and len({self._outfit_of[row] for row in picks}) == 1:
             self._queue.insert(0, picks[-1])
             picks[-1] = self._other_outfit(picks[0])
-        for row in picks:
-            self._clock += 1
-            self._last_use[row] = self._clock
+        self._taken += picks
         return picks
 
     def _next_outside(self, lap: Sequence[int]) -> int:
@@ -123,7 +122,8 @@ class Wardrobe:
         if waiting:
             self._queue.remove(waiting[0])
             return waiting[0]
-        return min(others, key=lambda other: self._last_use[other])
+        last_use = {row: turn for turn, row in enumerate(self._taken)}
+        return min(others, key=lambda other: last_use.get(other, -1))
 
     def _round(self) -> list[int]:
         """Shuffle each outfit and spread it evenly: image i of n goes to (i + chance) / n of the round."""
