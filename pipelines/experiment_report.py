@@ -58,6 +58,7 @@ def build_report(
         "hardware": sorted({outcome.hardware for own in outcomes.values() for outcome in own}),
         "commits": sorted({outcome.commit for own in outcomes.values() for outcome in own}),
         "settings": file.settings,
+        "teacher": {"recipe": file.teacher, "seed": file.teacher_seed, "settings": file.teacher_settings},
         "test": builder.test_set(outcomes),
         "compared_with": file.rows[0].label,
         "rows": rows,
