@@ -242,7 +242,8 @@ def _hardware(config: ExperimentConfig) -> str:
     workers = config.workers
     if plan_workers(workers).use_gpu:
         return f"{workers.count} GPU"
-    return f"{workers.count * workers.cpus:g} CPU cores"
+    cores = workers.count * workers.cpus
+    return f"{cores:g} CPU core{'' if cores == 1 else 's'}"
 
 
 def _commit() -> str:
