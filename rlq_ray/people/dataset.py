@@ -82,16 +82,17 @@ class DatasetFolders:
 
 def identity_count(preset: Preset, population: Population) -> int:
     """Return how many people one population of a preset has."""
-    if population == "external" and preset.external_identities:
-        return preset.external_identities
-    return preset.train_identities + preset.test_identities
+    return _own_count(preset, population) or preset.train_identities + preset.test_identities
 
 
 def training_count(preset: Preset, population: Population) -> int:
     """Return how many of them are there to train on; the first ones."""
-    if population == "external" and preset.external_identities:
-        return preset.external_identities
-    return preset.train_identities
+    return _own_count(preset, population) or preset.train_identities
+
+
+def _own_count(preset: Preset, population: Population) -> int:
+    """Return how many people a population has by a number of its own, all to train on; 0 if it has none."""
+    return preset.external_identities if population == "external" else 0
 
 
 def plan_shots(preset: Preset, *, population: Population, seed: int, identity: int) -> list[Shot]:

@@ -73,8 +73,9 @@ def population_rows(body: BodyModel, population: Population, seed: int) -> IntAr
     At one seed, target and external share none of their first N and M rows where N + M is at most the number of bodies.
     """
     order = np.random.default_rng([seed, 0]).permutation(body.num_bodies)
-    half = body.num_bodies // 2
-    return order if population == "target" else np.concatenate([order[half:], order[:half][::-1]])
+    first, second = order[: body.num_bodies // 2], order[body.num_bodies // 2 :]
+    own, others = (first, second) if population == "target" else (second, first)
+    return np.concatenate([own, others[::-1]])  # what one takes of the other's half is what that one takes last
 
 
 def draw_identity(body: BodyModel, population: Population, seed: int, index: int) -> Identity:

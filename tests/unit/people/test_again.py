@@ -23,8 +23,8 @@ def root(tmp_path_factory: pytest.TempPathFactory, preset: Preset) -> Path:
 
 
 def test_refuses_who_is_not_there(preset: Preset) -> None:
-    with pytest.raises(ValueError, match="identity 500: the target population has 500 bodies"):
-        render_identity(IdentityJob(preset, "target", 5, 500))
+    with pytest.raises(ValueError, match="identity 1000: the target population has 1000 bodies"):
+        render_identity(IdentityJob(preset, "target", 5, 1000))
 
 
 def test_frames_are_those_of_the_files(root: Path, preset: Preset) -> None:
