@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -55,8 +55,8 @@ def test_a_file_is_fetched_once(tmp_path):
 
 def test_processes_of_a_node_fetch_once_together(tmp_path):
     context = multiprocessing.get_context("spawn")
-    with context.Pool(4, initializer=meet, initargs=(context.Barrier(4),)) as pool:
-        assert sum(pool.starmap(hold, [(tmp_path, "a-0")] * 8)) == 1
+    with ProcessPoolExecutor(4, context, initializer=meet, initargs=(context.Barrier(4),)) as pool:
+        assert sum(pool.map(hold, [tmp_path] * 8, ["a-0"] * 8)) == 1
 
 
 def test_a_fetch_that_stalls_holds_up_nobody_else(tmp_path):

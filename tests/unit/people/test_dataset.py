@@ -87,7 +87,8 @@ def test_side_files_name_every_image(whole: Path, preset: Preset) -> None:
     assert [result["image_id"] for result in results] == sorted(images)
     assert {len(result["keypoints"]) for result in results} == {51}
     for path in images.values():
-        assert Image.open(path).size == (preset.width, preset.height)
+        with Image.open(path) as image:
+            assert image.size == (preset.width, preset.height)
         masks = {
             k: np.asarray(Image.open(whole / "masks" / f"{path.stem}_{k}.png")) for k in ("shirt", "pant", "clothes")
         }
