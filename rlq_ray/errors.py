@@ -38,7 +38,11 @@ class CheckpointError(RlqError):
 
 
 class TrainingError(RlqError):
-    """A training that cannot go on, such as one whose loss is no longer finite."""
+    """A training that cannot go on."""
+
+
+class DivergedError(TrainingError):
+    """A training whose loss is no longer finite."""
 
 
 class TrackingError(RlqError):

@@ -1,4 +1,4 @@
-"""What the first worker tells while it trains: the tracker, the progress board, and Ray Train with the checkpoint."""
+"""What the first worker tells while it trains: the tracker, whoever watches, and the keeper of checkpoints."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-import ray.train
-from ray.train import Checkpoint
+from typing import Protocol
 
 from rlq_ray.collectives import World
 from rlq_ray.distributed.loading import LoadingMetrics
@@ -21,13 +18,24 @@ from rlq_ray.train.schedule import Timeline
 from rlq_ray.train.state import TrainState
 
 SCORE = "score"
-"""Name of the reported metric by which Ray Train keeps the best checkpoint."""
+"""Name of the reported metric by which the best checkpoint is kept."""
+IMAGES = "images"
+"""Name of the reported count of images that were trained on."""
+
+
+class Keep(Protocol):
+    """Takes a report of an evaluation, alike on every worker, and on the first the checkpoint that belongs to it."""
+
+    def __call__(self, report: Mapping[str, float], name: str, folder: Path | None) -> None:
+        """Keep the report and a copy of the folder under a name, the same one on every worker."""
 
 
 class Reporter:
-    """The loop's observer on one worker; on all but the first it only takes part in Ray Train's reports.
+    """The loop's observer on one worker; on all but the first it only takes part in keeping reports.
 
     Args:
+        tell: takes the progress after every writing of losses.
+        keep: takes every evaluation's report with its checkpoint.
         loading: how this worker is served with data.
         card: what a checkpoint belongs to, at a given epoch and step and with given metrics.
         select_on: the metric that is reported as `SCORE`.
@@ -39,7 +47,8 @@ class Reporter:
         *,
         world: World,
         tracker: Tracker,
-        board: Any,
+        tell: Callable[[Progress], None],
+        keep: Keep,
         timeline: Timeline,
         loading: LoadingMetrics,
         card: Callable[[int, int, Mapping[str, float]], CheckpointCard],
@@ -48,7 +57,8 @@ class Reporter:
     ) -> None:
         self._world = world
         self._tracker = tracker
-        self._board = board
+        self._tell = tell
+        self._keep = keep
         self._timeline = timeline
         self._loading = loading
         self._card = card
@@ -56,6 +66,7 @@ class Reporter:
         self._log_every_steps = log_every_steps
         self._waiting: list[StepRecord] = []
         self._since_s = time.monotonic()
+        self._images = 0
         self._metrics: dict[str, float] = {}
 
     def after_step(self, record: StepRecord) -> None:
@@ -63,23 +74,24 @@ class Reporter:
         if self._world.rank:
             return
         self._waiting.append(record)
+        self._images += record.images
         if len(self._waiting) >= self._log_every_steps or self._timeline.ends_epoch(record.step):
             self._write()
 
     def after_epoch(self, state: TrainState, epoch: int, metrics: Mapping[str, float], *, is_best: bool) -> None:
-        """Report metrics and the whole training state to Ray Train."""
+        """Report metrics and the whole training state; `images` are those of this call, not of one that it resumes."""
         self._metrics = dict(metrics)
-        report = {SCORE: metrics[self._select_on], "epoch": epoch, "step": state.step, **metrics}
+        report = {SCORE: metrics[self._select_on], "epoch": epoch, "step": state.step, IMAGES: self._images, **metrics}
         name = f"epoch_{epoch:05d}"
         if self._world.rank:
-            ray.train.report(report, checkpoint=None, checkpoint_dir_name=name)
+            self._keep(report, name, None)
             return
         self._write()
         self._tracker.log_metrics({**metrics, "validation/is_best": float(is_best)}, step=epoch)
         self._tracker.flush()  # who goes on from this checkpoint does not write earlier steps again
         with tempfile.TemporaryDirectory(prefix="rlq-checkpoint-") as folder:
             write_checkpoint(Path(folder), self._card(epoch, state.step, metrics), state.state_dict())
-            ray.train.report(report, checkpoint=Checkpoint.from_directory(folder), checkpoint_dir_name=name)
+            self._keep(report, name, Path(folder))
         self._since_s = time.monotonic()
 
     def _write(self) -> None:
@@ -100,7 +112,7 @@ class Reporter:
         points.append(MetricPoint("images_per_second", speed, last.step))
         points += [MetricPoint(name, value, last.step) for name, value in self._loading.since_last().items()]
         self._tracker.log_metric_history(points)
-        self._board.tell.remote(
+        self._tell(
             Progress(
                 step=last.step + 1,
                 total_steps=self._timeline.total_steps,

@@ -16,12 +16,16 @@ MAY_CHANGE = (
 )
 """Settings with which a run may go on differently."""
 
-RunState = Literal["running", "finished", "failed", "stopped"]
+RunState = Literal["running", "finished", "failed", "stopped", "diverged", "stopped early"]
+"""`stopped` by a person or a lost machine, to be gone on with; `stopped early` by a sweep, for good."""
 
 
 @dataclass(frozen=True)
 class RunEntry:
-    """One run: its configuration, its MLflow run, and when finished its best checkpoint and that one's metrics."""
+    """One run: its configuration, its MLflow run, and its best checkpoint and that one's metrics once it has ended.
+
+    `reason` says why a training of a sweep ended without being finished.
+    """
 
     name: str
     state: RunState
@@ -30,6 +34,7 @@ class RunEntry:
     checkpoint: str | None = None
     epoch: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
 
 
 def runs_folder(store: Location) -> Location:

@@ -1,29 +1,23 @@
-"""What every Ray Train worker runs: configuration → parts → `fit`."""
+"""What every Ray Train worker runs: one worker's part of a training, reported to Ray Train."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
 import ray.train.torch
-import torch
+from ray.train import Checkpoint
 
 from rlq_ray.collectives import World
 from rlq_ray.config.load import build_config
-from rlq_ray.config.schema import ExperimentConfig
-from rlq_ray.distributed.loading import LoadingMetrics
-from rlq_ray.distributed.reporting import Reporter
+from rlq_ray.distributed.training import open_tracker, run_training
 from rlq_ray.errors import CheckpointError, DataError, TrainingError, UsageError
 from rlq_ray.storage import locate
-from rlq_ray.tracking import NullTracker, Tracker
-from rlq_ray.train.build import Parts, build
-from rlq_ray.train.checkpoint import CheckpointCard, read_state
-from rlq_ray.train.features import Embedding
-from rlq_ray.train.loop import Plan, fit
-from rlq_ray.train.validation import Validation
+from rlq_ray.train.checkpoint import read_state
 
 FATAL = (UsageError, DataError, CheckpointError, TrainingError)
 """What a restart cannot mend; a store or tracker that is away may be back."""
@@ -52,58 +46,27 @@ def train_worker(task: WorkerTask) -> None:
 
 
 def _train(task: WorkerTask) -> None:
-    config = build_config(task.config)
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
-    device = ray.train.torch.get_device()
-    if device.type == "cpu":
-        torch.set_num_threads(max(1, int(config.workers.cpus)))
-    parts = build(config, world=world, device=device)
-    _resume(parts)
-    validation = Validation(parts, Embedding.of(config, parts.augmenter, device), config.evaluate, world)
-    tracker = _open_tracker(task, world)
-    tracker.set_tags({f"data.{name}.drawn_from": phase.loader.sampler for name, phase in parts.state.phases.items()})
-    reporter = Reporter(
+    run_training(
+        build_config(task.config),
         world=world,
-        tracker=tracker,
-        board=task.board,
-        timeline=parts.timeline,
-        loading=LoadingMetrics({name: phase.loader.counts for name, phase in parts.state.phases.items()}),
-        card=lambda epoch, step, metrics: _card(config, parts, epoch, step, metrics),
-        select_on=validation.select_on,
-        log_every_steps=config.train.log_every_steps,
+        device=ray.train.torch.get_device(),
+        tracker=open_tracker(task.tracking_uri, task.run_id, world),
+        tell=task.board.tell.remote,
+        keep=_report_to_ray_train,
+        state=_last_state(),
     )
-    plan = Plan(parts.timeline, config.optimizer, config.train, validation.select_on, device, world.size)
-    try:
-        fit(parts.state, plan, validation, reporter)
-    finally:
-        parts.close()
-        tracker.detach()
 
 
-def _resume(parts: Parts) -> None:
+def _report_to_ray_train(report: Mapping[str, float], name: str, folder: Path | None) -> None:
+    checkpoint = None if folder is None else Checkpoint.from_directory(folder)
+    ray.train.report(dict(report), checkpoint=checkpoint, checkpoint_dir_name=name)
+
+
+def _last_state() -> dict[str, Any] | None:
     checkpoint = ray.train.get_checkpoint()
-    if checkpoint:
-        with checkpoint.as_directory() as folder:
-            parts.state.load_state_dict(read_state(locate(folder)))
-
-
-def _open_tracker(task: WorkerTask, world: World) -> Tracker:
-    if world.rank or task.tracking_uri is None or task.run_id is None:
-        return NullTracker()
-    from rlq_ray.tracking.mlflow_tracker import MlflowStore  # takes a second to import, and one worker needs it
-
-    return MlflowStore(task.tracking_uri).attach(task.run_id)
-
-
-def _card(
-    config: ExperimentConfig, parts: Parts, epoch: int, step: int, metrics: Mapping[str, float]
-) -> CheckpointCard:
-    return CheckpointCard(
-        config=config,
-        classes=parts.split.classes,
-        data_hash=parts.target.manifest.content_hash,
-        epoch=epoch,
-        step=step,
-        metrics=metrics,
-    )
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        return read_state(locate(folder))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rlq_ray.collectives import average_gradients, average_running_statistics, step_if_finite
 from rlq_ray.config.schema import OptimizerConfig, TrainConfig
-from rlq_ray.errors import TrainingError
+from rlq_ray.errors import DivergedError
 from rlq_ray.phases import Moment, Phase
 from rlq_ray.train.gradients import GradientComparison
 from rlq_ray.train.schedule import Timeline, learning_rate
@@ -67,7 +67,7 @@ def fit(state: TrainState, plan: Plan, evaluate: Evaluate, observer: Observer) -
     """Train from where the state stands to the end, evaluating on the way.
 
     Raises:
-        TrainingError: a loss is no longer finite; the parameters are those before it.
+        DivergedError: a loss is no longer finite; the parameters are those before it.
     """
     comparison = GradientComparison(plan.timeline, plan.train.evaluate_every_epochs)
     while state.step < plan.timeline.total_steps:
@@ -128,11 +128,11 @@ def stop_unless_finite(record: StepRecord) -> None:
     device, and whoever reads the losses next calls this.
 
     Raises:
-        TrainingError: a loss is not finite.
+        DivergedError: a loss is not finite.
     """
     values = record.terms_N.tolist()
     if not all(map(math.isfinite, values)):
-        raise TrainingError(
+        raise DivergedError(
             f"the {record.phase} losses of step {record.step} are not finite "
             f"({dict(zip(record.names, values, strict=True))}): lower optimizer.learning_rate, "
             "or add optimizer.warmup_epochs"

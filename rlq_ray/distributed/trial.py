@@ -1,0 +1,206 @@
+"""One training of a sweep, on one worker, in a process that trains others after it. Knows nothing of Ray Tune.
+
+Its checkpoints and its curve lie in the store beside those of other runs, so that it goes on wherever it is called
+again: after a fault, and under another driver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlq_ray.collectives import World
+from rlq_ray.config.load import build_config
+from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.distributed.reporting import IMAGES, SCORE
+from rlq_ray.distributed.runs import RunEntry, RunState, find_run, keep_run, runs_folder
+from rlq_ray.distributed.training import open_tracker, run_training
+from rlq_ray.errors import CheckpointError, DataError, DivergedError, TrainingError, UsageError
+from rlq_ray.storage import Location, delete_file, exists, list_files, locate, read_json, write_bytes, write_json
+from rlq_ray.train.checkpoint import CARD_FILE, STATE_FILE, read_state
+
+CURVE_FILE = "curve.json"
+FINAL: tuple[RunState, ...] = ("finished", "diverged", "stopped early")
+"""States that a training does not leave; one that failed is tried again when it is called again."""
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """What a training of a sweep is given.
+
+    `settings` are the whole configuration in plain values. `parent` is the URI of a checkpoint of the same network that
+    the training goes on from with all its state. It ends after the CAP epoch `until_epoch`, or where the configuration
+    says.
+    """
+
+    run: str
+    settings: dict[str, Any]
+    store: str
+    tracking_uri: str | None = None
+    run_id: str | None = None
+    parent: str | None = None
+    until_epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a training reports after an evaluation: CAP epoch, flat metrics, and seconds and images so far."""
+
+    epoch: int
+    metrics: dict[str, float]
+    seconds: float
+    images: int
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """How a training ended; `reason` says why, where it did not finish."""
+
+    state: RunState
+    reason: str = ""
+
+
+class _EnoughError(Exception):
+    """The last epoch that was asked for is kept."""
+
+
+@dataclass
+class _Keeper:
+    """Keeps the best and the latest checkpoint of a run, and its curve.
+
+    A checkpoint counts once the curve names it, which is written after it.
+    """
+
+    task: TrialTask
+    report: Callable[[Evaluated], None]
+    curve: list[Evaluated] = field(default_factory=list)
+    since_s: float = field(default_factory=time.monotonic)
+    seconds_before: float = 0.0
+    images_before: int = 0
+
+    @property
+    def folder(self) -> Location:
+        return runs_folder(locate(self.task.store)) / self.task.run
+
+    def __call__(self, report: Mapping[str, float], name: str, folder: Path | None) -> None:
+        assert folder is not None
+        for file in (STATE_FILE, CARD_FILE):
+            write_bytes(self.folder / name / file, (folder / file).read_bytes())
+        evaluated = Evaluated(
+            epoch=int(report["epoch"]),
+            metrics={key: float(value) for key, value in report.items()},
+            seconds=self.seconds_before + time.monotonic() - self.since_s,
+            images=self.images_before + int(report[IMAGES]),
+        )
+        self.curve.append(evaluated)
+        write_json(self.folder / CURVE_FILE, [vars(point) for point in self.curve])
+        self.drop_but({self.best().epoch, evaluated.epoch})
+        self.report(evaluated)
+        if evaluated.epoch == self.task.until_epoch:
+            raise _EnoughError
+
+    def best(self) -> Evaluated:
+        """Give the first of the evaluations with the highest score."""
+        return max(self.curve, key=lambda point: (point.metrics[SCORE], -point.epoch))
+
+    def checkpoint(self, epoch: int) -> Location:
+        """Say where the checkpoint of an epoch lies."""
+        return self.folder / f"epoch_{epoch:05d}"
+
+    def drop_but(self, epochs: set[int]) -> None:
+        """Delete the checkpoints of other epochs, the card first, so that half a one is none."""
+        kept = {self.checkpoint(epoch).uri for epoch in epochs}
+        files = [file for file in list_files(self.folder) if "/epoch_" in file.uri]
+        for file in sorted(files, key=lambda file: not file.uri.endswith(CARD_FILE)):
+            if file.uri.rpartition("/")[0] not in kept:
+                delete_file(file)
+
+    def take_up(self) -> None:
+        """Read the curve that earlier calls left, and report it again."""
+        if exists(self.folder / CURVE_FILE):
+            self.curve = [Evaluated(**point) for point in read_json(self.folder / CURVE_FILE)]
+            self.seconds_before, self.images_before = self.curve[-1].seconds, self.curve[-1].images
+            for point in self.curve:
+                self.report(point)
+
+    def state(self) -> dict[str, Any] | None:
+        """Give what to go on from, if there is something.
+
+        Raises:
+            CheckpointError: it is not whole.
+        """
+        if self.curve:
+            return read_state(self.checkpoint(self.curve[-1].epoch))
+        return read_state(locate(self.task.parent)) if self.task.parent else None
+
+
+def train_trial(task: TrialTask, report: Callable[[Evaluated], None]) -> TrialEnd:
+    """Train to the end, or go on where an earlier call was cut off; one that had ended is only reported again.
+
+    Args:
+        task: what to train.
+        report: takes every evaluation, those of earlier calls too; what it raises ends the call, not the training.
+
+    Raises:
+        StorageError, TrackingError: a place that may be back later.
+    """
+    store = locate(task.store)
+    keeper = _Keeper(task, report)
+    keeper.take_up()
+    entry = find_run(store, task.run)
+    if entry and entry.state in FINAL:
+        return TrialEnd(entry.state, entry.reason)
+    keep_run(store, RunEntry(task.run, "running", task.settings, task.run_id))
+    end = _train(task, build_config(task.settings), keeper)
+    keep_end(task, end)
+    return end
+
+
+def keep_end(task: TrialTask, end: TrialEnd) -> None:
+    """Write down how a training ended, with its best checkpoint so far, once it no longer moves.
+
+    Raises:
+        StorageError: the store cannot be written.
+    """
+    keeper = _Keeper(task, _nobody)
+    keeper.take_up()
+    entry = RunEntry(task.run, end.state, task.settings, task.run_id, reason=end.reason)
+    if keeper.curve:
+        best = keeper.best()
+        metrics = {key: value for key, value in best.metrics.items() if "/" in key}
+        entry = replace(entry, checkpoint=keeper.checkpoint(best.epoch).uri, epoch=best.epoch, metrics=metrics)
+        if not task.until_epoch:  # else another training may go on from the latest
+            keeper.drop_but({best.epoch})
+    keep_run(locate(task.store), entry)
+
+
+def _train(task: TrialTask, config: ExperimentConfig, keeper: _Keeper) -> TrialEnd:
+    if keeper.curve and keeper.curve[-1].epoch in (task.until_epoch, config.train.epochs):
+        return TrialEnd("finished")  # it was cut off between its last checkpoint and its end
+    world = World()
+    try:
+        with contextlib.suppress(_EnoughError):
+            run_training(
+                config,
+                world=world,
+                device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+                tracker=open_tracker(task.tracking_uri, task.run_id, world),
+                tell=_nobody,
+                keep=keeper,
+                state=keeper.state(),
+            )
+    except DivergedError as error:
+        return TrialEnd("diverged", str(error))
+    except (UsageError, DataError, CheckpointError, TrainingError) as error:
+        return TrialEnd("failed", str(error))
+    return TrialEnd("finished")
+
+
+def _nobody(_: object) -> None:
+    """Take what nobody waits for."""
