@@ -1,0 +1,172 @@
+"""The ranking of a sweep's trials, in words and numbers: one table for the page and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.sweep_values import Sweep, Trial
+
+LIKE_THE_BEST = "≈"
+ON_THE_FRONT = "◆"
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is read, what it is sorted by (a number, a text, or None for what comes last), and what is read beneath."""
+
+    text: str
+    order: float | str | None
+    beneath: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One trial's cells, in the order of the columns."""
+
+    trial: Trial
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The table: a line per trial, the best first; the last columns are the searched settings."""
+
+    columns: tuple[str, ...]
+    lines: Sequence[Line]
+
+    def is_text(self, place: int) -> bool:
+        """Tell whether a column holds words."""
+        return any(isinstance(line.cells[place].order, str) for line in self.lines)
+
+
+def ranking(sweep: Sweep) -> Ranking:
+    """Lay the trials out in the order of their ranks, those that are out of the race at the bottom."""
+    first, *others = [objective.name for objective in sweep.objectives]
+    columns = (
+        "rank",
+        "trial",
+        f"{first} ({share(sweep.confidence)} interval)",
+        *others,
+        "lower bound",
+        "seeds",
+        "state",
+        *sweep.keys,
+    )
+    return Ranking(columns, [Line(trial, _cells(trial, sweep)) for trial in sweep.in_order])
+
+
+def explanations(sweep: Sweep) -> list[str]:
+    """Say how the ranking is to be read: what ranks, and what every mark means that is in it."""
+    if not sweep.ranked:
+        return ["No trial has finished yet."] if sweep.trials else ["No trial has begun yet."]
+    best, *others = sweep.ranked
+    said = [
+        "Scores are in percent, means over the seeds that finished. What ranks is the lower "
+        f"{share(sweep.confidence)} confidence bound of {sweep.objectives[0].name}."
+    ]
+    like = [trial.number for trial in others if trial.is_indistinguishable]
+    if like:
+        said.append(
+            f"{LIKE_THE_BEST} {_trials(like)} cannot be told from the best, trial {best.number}: "
+            "between them the seeds may have decided."
+        )
+    elif others:
+        said.append(f"Trial {best.number} stands apart: every other ranked trial can be told from it.")
+    else:
+        said.append("One trial is ranked: there is nothing yet to hold it against.")
+    if any(trial.is_pareto for trial in sweep.trials):
+        said.append(f"{ON_THE_FRONT} No other trial is at least as good in both objectives.")
+    if any(trial.is_out for trial in sweep.trials):
+        said.append("Greyed trials were stopped early, diverged or failed, and have no rank.")
+    return said
+
+
+def facts(sweep: Sweep) -> list[tuple[str, str]]:
+    """Name what the sweep was and what it took; what is not known is left out."""
+    states = ", ".join(f"{number} {state}" for state, number in sweep.trials_by_state.items() if number)
+    spread = "" if sweep.deviation is None else f"{100 * sweep.deviation:.2f} points of {sweep.objectives[0].name}"
+    named = [
+        ("trials", states),
+        ("trained", _duration(sweep.trained_seconds)),
+        ("spared by early stops", _duration(sweep.skipped_seconds)),
+        ("search", sweep.search),
+        ("scheduler", sweep.scheduler),
+        ("seeds", ", ".join(map(str, sweep.seeds))),
+        ("deviation between seeds", spread),
+        ("hardware", sweep.hardware),
+        ("commit", sweep.commit),
+        ("made", sweep.made),
+    ]
+    return [(name, text) for name, text in named if text]
+
+
+def percent(score: float) -> str:
+    """Write a fraction in percent, to a tenth."""
+    return f"{100 * score:.1f}"
+
+
+def score_text(trial: Trial) -> str:
+    """Write the first objective's mean with its interval, in percent."""
+    if not trial.mean:
+        return MISSING
+    ends = "" if trial.interval is None else f" ({percent(trial.interval[0])} … {percent(trial.interval[1])})"
+    return percent(trial.mean[0]) + ends
+
+
+def value_text(value: Any) -> str:
+    """Write a setting's value as a recipe does, but strings without quotes and small numbers to three digits."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.{3 if abs(value) < 1 else 6}g}" if isinstance(value, float) else str(value)
+
+
+def share(fraction: float) -> str:
+    """Write a confidence."""
+    return f"{100 * fraction:g}\N{NO-BREAK SPACE}%"
+
+
+def _cells(trial: Trial, sweep: Sweep) -> tuple[Cell, ...]:
+    best = trial.rank == 1
+    rank = MISSING if trial.rank is None else str(trial.rank)
+    like = f" {LIKE_THE_BEST}" if trial.is_indistinguishable and not best else ""
+    front = f" {ON_THE_FRONT}" if trial.is_pareto else ""
+    done = sum(training.state == "finished" for training in trial.trainings)
+    means = [Cell(percent(score), score) for score in trial.mean[1:]] or [
+        Cell(MISSING, None) for _ in sweep.objectives[1:]
+    ]
+    return (
+        Cell(rank + like, trial.rank),
+        Cell(f"{trial.number}{front}", trial.number),
+        Cell(score_text(trial), trial.mean[0] if trial.mean else None),
+        *means,
+        Cell(MISSING if trial.lower is None else percent(trial.lower), trial.lower),
+        Cell(f"{done} of {len(sweep.seeds)}" if sweep.seeds else str(done), done),
+        Cell(trial.state, trial.state, beneath=trial.reason),
+        *(_value_cell(trial, key) for key in sweep.keys),
+    )
+
+
+def _value_cell(trial: Trial, key: str) -> Cell:
+    value = trial.values.get(key)
+    if value is None:
+        return Cell(MISSING, None)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(value_text(value), float(value) if is_number else value_text(value))
+
+
+def _trials(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"Trial {numbers[0]}"
+    return f"Trials {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def _duration(seconds: float | None) -> str:
+    if not seconds:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
