@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -115,3 +115,53 @@ def tiny_people(tmp_path_factory: pytest.TempPathFactory) -> TinyPeople:
         ingest(folder, "ltcc", base / "shards" / role, name=f"tiny-{role}", side_files=side_files)
         folders[role], shards[role] = folder, str(base / "shards" / role)
     return TinyPeople(folders, shards)
+
+
+@pytest.fixture
+def sweep_report() -> dict[str, Any]:
+    """A sweep's report with trials in every state; trial 2 lacks the momentum, which only SGD has."""
+    keys = ["schedule.tad_steps", "optimizer.learning_rate", "optimizer.name", "optimizer.momentum"]
+    choices = [(2, 0.003, "sgd", 0.9), (1, 0.001, "sgd", 0.8), (2, 0.0004, "adam"), (4, 0.02, "sgd", 0.9)]
+    choices += [(0, 0.1, "sgd", 0.95), (3, 0.002, "adam"), (1, 0.004, "adam"), (3, 0.005, "adam")]
+    states = ["finished", "finished", "finished", "stopped early", "diverged", "failed", "running", "waiting"]
+    reasons = {3: "below the median at CAP epoch 4", 4: "the loss is no longer finite", 5: "out of memory"}
+    ranked = {1: (1, 0.312, 0.401), 0: (2, 0.3052, 0.42), 2: (3, 0.25, 0.39)}
+    trials: list[dict[str, Any]] = []
+    for number, (state, choice) in enumerate(zip(states, choices, strict=True)):
+        values = dict(zip(keys, choice, strict=False))
+        trial = {"number": number, "state": state, "reason": reasons.get(number, ""), "values": values, "trainings": []}
+        if number in ranked:
+            rank, lq, hq = ranked[number]
+            trial |= {"rank": rank, "mean": [lq, hq], "lower": lq - 0.01, "interval": [lq - 0.011, lq + 0.011]}
+            trial |= {"is_indistinguishable": rank < 3, "is_pareto": rank < 3}
+        for seed in range(3 if number in ranked else 1 if state != "waiting" else 0):
+            curve = [[epoch, 0.02 * epoch + 0.001 * seed] for epoch in ((4, 8, 12) if number in ranked else (4,))]
+            trial["trainings"].append({"seed": seed, "state": state, "epoch": 12, "seconds": 312.0, "curve": curve})
+        trials.append(trial)
+    return {
+        "name": "step-ratio",
+        "title": "CAP : TAD step ratio",
+        "state": "finished",
+        "made": "2026-11-26 21:00 UTC",
+        "commit": "c0ffee",
+        "hardware": "2 CPU cores",
+        "objectives": [
+            {"metric": "validation/lq/cc/mAP", "label": "LQ cc mAP"},
+            {"metric": "validation/hq/cc/mAP", "label": "HQ cc mAP"},
+        ],
+        "search": "tpe",
+        "scheduler": "asha",
+        "seeds": [0, 1, 2],
+        "confidence": 0.95,
+        "keys": keys,
+        "log_keys": ["optimizer.learning_rate"],
+        "trials": trials,
+        "deviation": 0.009,
+        "importance": {"schedule.tad_steps": 0.7, "optimizer.learning_rate": 0.3},
+        "gradient_conflict": [[0, 0.12], [1, -0.03], [2, 0.05]],
+        "conclusion": ["Two TAD steps to a CAP step are no worse than one."],
+        "winner": {"number": 1, "recipe": 'extends = "rlq.toml"\n\n[schedule]\ntad_steps = 1\n'},
+        "counts": {"finished": 3, "stopped early": 1, "diverged": 1, "failed": 1, "running": 1, "waiting": 1},
+        "trained_seconds": 5321.0,
+        "skipped_seconds": 1200.0,
+    }

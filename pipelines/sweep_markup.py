@@ -1,0 +1,37 @@
+"""A sweep's texts as plotly reads them: its markup, in which values of users are no markup."""
+
+from __future__ import annotations
+
+import html
+
+from pipelines.sweep_ranking import percent, score_text, value_text
+from pipelines.sweep_values import Sweep, Trial
+
+_LONGEST_VALUE = 60
+"""Characters of a value under the pointer."""
+
+
+def plain(text: str) -> str:
+    """Take from a text what plotly would read as its markup."""
+    return html.escape(text, quote=False)
+
+
+def axis_title(sweep: Sweep, place: int) -> str:
+    """Name an objective beside its axis."""
+    return plain(f"{sweep.objectives[place].name}, %")
+
+
+def trial_words(trial: Trial, sweep: Sweep) -> str:
+    """Describe a trial under the pointer: number, rank, scores and values."""
+    first, *others = [objective.name for objective in sweep.objectives]
+    rank = "" if trial.rank is None else f", rank {trial.rank}"
+    lines = [f"{first} {score_text(trial)}"]
+    lines += [f"{name} {percent(score)}" for name, score in zip(others, trial.mean[1:], strict=False)]
+    lines += [
+        f"{key} = {_cut(value_text(trial.values[key]))}" for key in sweep.keys if trial.values.get(key) is not None
+    ]
+    return "<br>".join([f"<b>trial {trial.number}</b>{rank}", *map(plain, lines)])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
