@@ -11,6 +11,7 @@ import typer
 
 from pipelines.cli_data import GROUPS
 from pipelines.cli_options import AsJson, Overrides, Store, TrackingUri, print_json
+from pipelines.cli_sweep import sweep_app
 from rlq_ray.errors import RlqError, UsageError
 
 app = typer.Typer(
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for _name, _group in GROUPS.items():
+for _name, _group in {**GROUPS, "sweep": sweep_app}.items():
     app.add_typer(_group, name=_name)
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]
@@ -203,7 +204,8 @@ def main() -> None:
         _fail(str(error), error.exit_status)
     if status == INTERRUPTED:
         _fail(
-            "interrupted: call `rlq demo` or `rlq experiment` again, or `rlq train` with --resume, to go on",
+            "interrupted: call `rlq demo` or `rlq experiment` again, `rlq train` with --resume, or `rlq sweep resume`, "
+            "to go on",
             INTERRUPTED,
         )
     sys.exit(status or 0)

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from pipelines.recipe import recipe_path, shipped_or_own
-from rlq_ray.config.load import build_config, merge, read_settings
+from pipelines.study_file import StudyFile, read_study
 from rlq_ray.config.schema import ExperimentConfig, Quality, Section
 from rlq_ray.errors import UsageError
 
@@ -46,31 +45,13 @@ class Comparison(Section):
     """What the difference answers."""
 
 
-class ExperimentFile(Section):
+class ExperimentFile(StudyFile):
     """The whole table."""
 
-    name: str
-    """Of the experiment."""
-    title: str
-    """What people read above the table."""
-    preset: str | None = None
-    """Rendered people to train on; by default the data sets that `data.target` and `data.external` name."""
-    pose_clusters: Annotated[int, Field(ge=2)] = 15
-    """Pose clusters of rendered people."""
-    data_seed: int = 0
-    """Seed of rendered people."""
-    teacher: str = "base"
-    """Recipe of the teacher, which is trained once on the external set."""
-    teacher_seed: int = 50
-    """Its seed, apart from those of the rows."""
-    teacher_settings: Annotated[dict[str, Any], Field(default_factory=dict)]
-    """What the teacher changes after the settings of all rows; such as its length, since it is trained once."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
     """Seeds with which every row is trained."""
     qualities: tuple[Quality, ...] = ("hq", "lq")
     """Of the test queries."""
-    settings: Annotated[dict[str, Any], Field(default_factory=dict)]
-    """What all rows and the teacher change in their recipes."""
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
     """Lines of the table; the first is the one that gains are counted from."""
     comparisons: tuple[Comparison, ...] = ()
@@ -109,21 +90,7 @@ class ExperimentFile(Section):
         Raises:
             UsageError: a setting is unknown, or contradicts another.
         """
-        settings = merge(read_settings(recipe_path(row.recipe)), merge(self.settings, row.settings))
-        return build_config(settings | {"name": f"{self.name}-{row.key}"}, overrides)
-
-    def teacher_config(self, external: str, overrides: Iterable[str]) -> ExperimentConfig:
-        """Build the configuration of the teacher, whose target is the external set.
-
-        Raises:
-            UsageError: see `config`.
-        """
-        settings = merge(read_settings(recipe_path(self.teacher)), merge(self.settings, self.teacher_settings))
-        sources = [f"data.target={external}", f"seed={self.teacher_seed}", "evaluate.test_curve=false"]
-        config = build_config(settings | {"name": f"{self.name}-teacher"}, [*overrides, *sources])
-        if config.schedule.tad_steps:
-            raise UsageError(f"the teacher's recipe '{self.teacher}' has TAD steps: take a base model, such as base")
-        return config
+        return self.recipe_config(row.recipe, row.settings, f"{self.name}-{row.key}", overrides)
 
 
 def read_experiment_file(name: str) -> ExperimentFile:
@@ -135,11 +102,4 @@ def read_experiment_file(name: str) -> ExperimentFile:
     Raises:
         UsageError: there is none, it is not TOML, or a setting of it is wrong.
     """
-    path = shipped_or_own(name, EXPERIMENTS, "experiment")
-    try:
-        return ExperimentFile.model_validate(read_settings(path, "experiment"))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        raise UsageError(f"the experiment {path}: {f'{where}: ' if where else ''}{message}") from None
+    return read_study(name, EXPERIMENTS, "experiment", ExperimentFile)

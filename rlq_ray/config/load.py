@@ -89,6 +89,18 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted key as nested ones; a value may be a table of settings below its key.
+
+    Raises:
+        UsageError: a key goes below another's single value.
+    """
+    settings: dict[str, Any] = {}
+    for key, value in flat.items():
+        _assign(settings, key, value)
+    return settings
+
+
 def fingerprint(value: Any) -> str:
     """SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -153,6 +153,14 @@ def plan_workers(workers: WorkersConfig) -> ScalingConfig:
     )
 
 
+def describe_nodes() -> str:
+    """Say what the connected cluster has."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    sums = {kind: sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
+    have = " and ".join(f"{amount:g} {kind}" for kind, amount in sums.items() if amount) or "no CPU"
+    return f"{have} on {len(nodes)} node{'' if len(nodes) == 1 else 's'}"
+
+
 def _cause(error: Exception, board: Any) -> Exception:
     """Find what a worker could not go on from; an error of ours keeps its type and words."""
     with contextlib.suppress(ray.exceptions.RayError):

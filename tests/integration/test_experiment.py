@@ -113,5 +113,5 @@ def test_names_missing_data_before_anything_is_trained(run: ExperimentRun) -> No
     bare = replace(run, file=run.file.model_copy(update={"preset": None}))
     with pytest.raises(UsageError, match=r"the setting 'data\.target' is missing"):
         run_experiment(bare)
-    with pytest.raises(UsageError, match=r"the experiment 'tiny' has no external data: give data\.external=URI"):
+    with pytest.raises(UsageError, match=r"'tiny' has no external data: give data\.external=URI"):
         run_experiment(replace(bare, overrides=("data.target=somewhere",)))

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.fft import dctn  # type: ignore[import-untyped]
+from scipy.fft import dctn
 
 NEAR_BITS = 40
 """Two images whose hashes differ in at most so many bits are copies."""

@@ -1,0 +1,192 @@
+"""A sweep from its file to its report: begun, gone on with after any end, and shown while it runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from cluster.ray_local import session
+from pipelines.places import Places
+from pipelines.study import alone, is_at_work, make_sources, refuse_own
+from pipelines.sweep.file import SweepFile, read_sweep_file
+from pipelines.sweep.live import SweepLive
+from pipelines.sweep.page import sweep_page
+from pipelines.sweep.plan import announce_plan, refuse_small_disk
+from pipelines.sweep.recorder import SweepRecorder
+from pipelines.sweep.report import SweepReport, build_sweep_report
+from pipelines.tracked import earlier_run, tracked_run
+from pipelines.train import preflight
+from rlq_ray.config.load import to_dict
+from rlq_ray.errors import UsageError
+from rlq_ray.storage import probe_writable
+from tuning.book import Book
+from tuning.record import Ledger, Trial
+from tuning.run import Common, room, run_sweep
+
+OWN = {"seed": "seeds.values of the file", "name": "--name"}
+"""Settings that a sweep sets itself, and where they are given instead."""
+REPORT_EVERY_S = 60.0
+"""Seconds between reports of a sweep that runs; a page has some MB."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that was begun.
+
+    Attributes:
+        name: in the store and in MLflow.
+        file: what it is.
+        overrides: settings for all trainings, with the last word.
+        out: folder for images and the report.
+        places: of shards, runs and tracking.
+    """
+
+    name: str
+    file: SweepFile
+    overrides: tuple[str, ...]
+    out: Path
+    places: Places
+
+    @property
+    def ledger(self) -> Ledger:
+        """Its files in the store."""
+        return Ledger(self.places.store, self.name)
+
+    @property
+    def experiment(self) -> str:
+        """MLflow experiment of its runs."""
+        return f"rlq-{self.name}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its report lies."""
+        return self.out / "sweeps" / self.name
+
+
+def begin_sweep(source: str, places: Places, *, name: str | None, out: Path, overrides: tuple[str, ...]) -> Sweep:
+    """Read and check a sweep, and take its name.
+
+    Raises:
+        UsageError: a setting of it cannot be used, or the name is taken.
+    """
+    file = read_sweep_file(source)
+    sweep = Sweep(name or file.name, file, overrides, out, places)
+    refuse_own(file, overrides, OWN)
+    file.check(overrides)
+    if sweep.ledger.read_card() is not None:
+        raise UsageError(
+            f"the sweep '{sweep.name}' exists in {places.store}: go on with it by `rlq sweep resume {sweep.name}`, "
+            "or take another --name"
+        )
+    probe_writable(places.store)
+    text = tomli_w.dumps(file.model_dump(mode="json", exclude_none=True))  # whose order counts, in the space
+    sweep.ledger.keep_card({"file": text, "overrides": list(overrides), "out": str(out.absolute())})
+    return sweep
+
+
+def find_sweep(name: str, places: Places) -> Sweep:
+    """Find a sweep that was begun, as it was begun.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    card = Ledger(places.store, name).read_card()
+    if card is None:
+        raise UsageError(f"there is no sweep '{name}' in {places.store}: check the name and --store")
+    file = SweepFile.model_validate(tomllib.loads(card["file"]))
+    return Sweep(name, file, tuple(card["overrides"]), Path(card["out"]), places)
+
+
+def carry_out(sweep: Sweep) -> SweepReport:
+    """Train what is missing, and write the report as it goes.
+
+    Raises:
+        UsageError, DataError, CheckpointError: a setting, or what it names, cannot be used.
+        TrainingError, StorageError, TrackingError: the sweep cannot go on; it can be resumed.
+    """
+    file, places = sweep.file, sweep.places
+    with alone(sweep.folder, f"the sweep '{sweep.name}'"), session(places.ray_address):
+        sources = make_sources(
+            file,
+            places,
+            out=sweep.out,
+            overrides=sweep.overrides,
+            recipe=file.recipe,
+            experiment=sweep.experiment,
+        )
+        overrides = [*sources.overrides, *sweep.overrides]
+        config = file.config({}, overrides)
+        hashes = {role: manifest.content_hash for role, manifest in preflight(config).items()}
+        concurrent = file.budget.concurrent or room(config.workers)
+        refuse_small_disk(file, concurrent, places.store, sources.teacher)
+        with tracked_run(
+            places.tracking_uri,
+            sweep.experiment,
+            sweep.name,
+            run_id=earlier_run(places.tracking_uri, sweep.experiment, sweep.name),
+            tags={"rlq.kind": "sweep"},
+        ) as parent:
+            recorder = SweepRecorder(parent, sweep.name, file, overrides, hashes)
+            book = Book(
+                sweep.name,
+                space=file.space,
+                settings=file,
+                epochs=config.train.epochs,
+                ledger=sweep.ledger,
+                recorder=recorder,
+            )
+            announce_plan(file, config.workers, book, concurrent)
+            common = Common(to_dict(config), places.store.uri, places.tracking_uri, book.reported)
+            papers = _Papers(sweep)
+            try:
+                with SweepLive(file, book, concurrent) as live:
+                    run_sweep(book, common, concurrent=concurrent, changed=lambda: papers.after(live, book))
+            except BaseException:
+                recorder.leave(book.trials)
+                papers.write(book.trials, "interrupted")
+                raise
+            report = papers.write(book.trials, "finished")
+            sweep.ledger.keep_card({**(sweep.ledger.read_card() or {}), "is_done": True})
+            for path in papers.paths:
+                parent.tracker.log_file(path, "report")
+    return report
+
+
+def report_sweep(sweep: Sweep) -> SweepReport:
+    """Report a sweep from its files, also while it runs."""
+    card = sweep.ledger.read_card() or {}
+    state = "finished" if card.get("is_done") else "running" if is_at_work(sweep.folder) else "interrupted"
+    return build_sweep_report(sweep.name, sweep.file, sweep.ledger.read(), state=state, overrides=sweep.overrides)
+
+
+class _Papers:
+    """The report's files, written again from time to time while a sweep runs."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        self._written_s = -math.inf
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self._sweep.folder / name for name in ("report.json", "report.html")]
+
+    def after(self, live: SweepLive, book: Book) -> None:
+        live.update()
+        if time.monotonic() - self._written_s > REPORT_EVERY_S:
+            self.write(book.trials, "running")
+
+    def write(self, trials: Sequence[Trial], state: str) -> SweepReport:
+        sweep = self._sweep
+        report = build_sweep_report(sweep.name, sweep.file, trials, state=state, overrides=sweep.overrides)
+        as_json, page = self.paths
+        as_json.write_text(json.dumps(report, indent=1) + "\n")
+        page.write_text(sweep_page(report))
+        self._written_s = time.monotonic()
+        return report

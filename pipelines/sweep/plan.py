@@ -1,0 +1,69 @@
+"""What a sweep will take, said before it begins; and refused where it cannot end well."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+from pipelines.console import stderr
+from pipelines.sweep.file import SweepFile
+from rlq_ray.config.schema import WorkersConfig
+from rlq_ray.distributed.driver import describe_nodes
+from rlq_ray.errors import UsageError
+from rlq_ray.storage import Location, RangeReader, locate
+from rlq_ray.train.checkpoint import STATE_FILE
+from tuning.book import Book
+from tuning.record import count_states
+from tuning.run import needs
+
+SPARE = 1.2
+"""Room on the disk that is asked for, over what checkpoints will take."""
+
+
+def most_trainings(file: SweepFile) -> list[int]:
+    """Count the trainings of each round, at most: of every seed those configurations that get it."""
+    rounds = [file.budget.trials]
+    for _ in file.seeds.values[1:]:
+        rounds.append(min(rounds[-1], max(2, math.ceil(file.seeds.keep * rounds[-1]))))
+    return rounds
+
+
+def announce_plan(file: SweepFile, workers: WorkersConfig, book: Book, concurrent: int) -> None:
+    """Say how many trainings there will be, how many at a time, and what of them is done."""
+    rounds = most_trainings(file)
+    early = "no early stopping"
+    if file.stopping.kind != "none":
+        early = f"{file.stopping.kind} stops early from epoch {file.stopping.grace_epochs} on"
+    each = " and ".join(f"{amount:g} {kind.upper()}" for kind, amount in needs(workers).items())
+    stderr.print(
+        f"  plan: up to {rounds[0]} configurations of {len(file.space)} settings ({file.search.kind}), {early}; "
+        f"{' + '.join(map(str, rounds))} trainings at most for seeds {', '.join(map(str, file.seeds.values))}"
+    )
+    stderr.print(f"  {concurrent} at a time, each on {each}; the cluster has {describe_nodes()}")
+    if book.trials:
+        counts = count_states(book.trials)
+        under_way = counts.pop("running", 0)
+        done = ", ".join(f"{number} {state}" for state, number in sorted(counts.items())) or "none done"
+        stderr.print(f"  of these: {done}, {under_way} to go on with; the others are new")
+
+
+def refuse_small_disk(file: SweepFile, concurrent: int, store: Location, teacher: str) -> None:
+    """Refuse to begin what would fill the disk: checkpoints are as large as the teacher's.
+
+    Raises:
+        UsageError: there is too little room.
+    """
+    if not store.is_local:
+        return
+    each = RangeReader().size(locate(teacher) / STATE_FILE)
+    checkpoints = sum(most_trainings(file)) + 2 * concurrent
+    folder = Path(store.path)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < SPARE * checkpoints * each:
+        raise UsageError(
+            f"{checkpoints} checkpoints of {each / 1e6:.0f} MB take {checkpoints * each / 1e9:.1f} GB, but {folder} "
+            f"has {free / 1e9:.1f} GB free: make room, lower budget.trials, or take another --store"
+        )

@@ -1,0 +1,266 @@
+"""A sweep on Ray Tune: its trials are the trainings that the book asks for, on actors that train one after another.
+
+Tune places, starts, retries and stops them. What is trained next, what stops early, and what is known after a restart
+is the book's affair; Tune's own record of the experiment is thrown away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.analysis import experiment_analysis
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from rlq_ray.config.load import build_config, merge, nested, to_dict
+from rlq_ray.config.schema import WorkersConfig
+from rlq_ray.distributed.driver import plan_workers
+from rlq_ray.distributed.trial import Evaluated, TrialEnd, TrialTask, keep_end, train_trial
+from rlq_ray.errors import RlqError, TrainingError, UsageError
+from tuning.book import Book
+from tuning.record import Training, Trial
+
+QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a folder of CSV, JSON and TensorBoard files for every trial
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1e9",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # its record is not used, and grows with the number of trials
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+EVALUATED, END = "evaluated", "end"
+"""Keys of what a training tells Tune, each with one JSON text, since Tune takes nested values apart."""
+ACTOR_PATIENCE_S = 60
+"""How long an actor waits for the thread of a stopped training before it is thrown away instead of used again."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """What all trainings of a sweep share.
+
+    That is settings in plain values, the store, the tracking store, and the names of the metrics that the book reads.
+    """
+
+    settings: dict[str, Any]
+    store: str
+    tracking_uri: str | None
+    reported: tuple[str, ...]
+
+    def task(self, changes: dict[str, Any], training: dict[str, Any]) -> TrialTask:
+        """Make the task of a training, given the dotted settings that its configuration changes.
+
+        Raises:
+            UsageError: they contradict each other.
+        """
+        changes = {**nested(changes), "seed": training["seed"], "name": training["run"]}
+        settings = to_dict(build_config(merge(self.settings, changes)))
+        return TrialTask(training["run"], settings, self.store, self.tracking_uri, training["run_id"])
+
+
+def run_sweep(book: Book, common: Common, *, concurrent: int, changed: Callable[[], None]) -> None:
+    """Run a sweep to its end on the connected cluster.
+
+    Args:
+        book: says what is next.
+        common: what all trainings share.
+        concurrent: trainings at a time.
+        changed: is called after everything that happens.
+
+    Raises:
+        RlqError: what the book or its recorder could not go on from.
+        TrainingError: Tune gave up.
+    """
+    if book.is_done:
+        return
+    os.environ.update(QUIET)
+    logging.getLogger(experiment_analysis.__name__).setLevel(logging.ERROR)  # it misses the files that are not written
+    desk = _Desk(book, common, changed)
+    workers = build_config(common.settings).workers
+    with tempfile.TemporaryDirectory(prefix="rlq-tune-") as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(_train, common=common), needs(workers)),
+            tune_config=tune.TuneConfig(
+                search_alg=_Search(desk),
+                scheduler=_EarlyStopping(desk),
+                num_samples=-1,
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=folder,
+                failure_config=tune.FailureConfig(max_failures=workers.max_failures),
+                verbose=0,
+            ),
+        )
+        _beside_main_thread(tuner.fit)
+    if desk.error is not None:
+        raise desk.error
+
+
+def needs(workers: WorkersConfig) -> dict[str, float]:
+    """Say what a training takes of the cluster.
+
+    Raises:
+        UsageError: the cluster is too small for one.
+    """
+    use_gpu = plan_workers(workers).use_gpu
+    return {"cpu": workers.cpus, **({"gpu": 1} if use_gpu else {})}
+
+
+def room(workers: WorkersConfig) -> int:
+    """Count the trainings that the cluster has room for at a time; nodes do not share one."""
+    need = needs(workers)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(int(min(node.get(kind.upper(), 0) // amount for kind, amount in need.items())) for node in nodes)
+
+
+def _train(config: dict[str, Any], common: Common) -> dict[str, Any]:
+    """Train one configuration with one seed, in an actor of Tune's."""
+    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(ACTOR_PATIENCE_S)
+
+    def report(evaluated: Evaluated) -> None:
+        metrics = {name: value for name, value in evaluated.metrics.items() if name in common.reported}
+        tune.report({EVALUATED: json.dumps(asdict(replace(evaluated, metrics=metrics)))})
+
+    try:
+        task = common.task(config["changes"], config["training"])
+    except UsageError as error:
+        end = TrialEnd("failed", str(error))
+    else:
+        end = train_trial(task, report)
+    return {END: json.dumps(asdict(end))}
+
+
+class _Desk:
+    """Where Tune's search and scheduler meet the book; their calls come from one thread, that of Tune's loop.
+
+    Tune takes an error in some of these calls for the trial's own, so what the book cannot go on from is kept in
+    `error`, and all trainings are let go.
+    """
+
+    def __init__(self, book: Book, common: Common, changed: Callable[[], None]) -> None:
+        self._book = book
+        self._common = common
+        self._changed = changed
+        self._under_way: dict[str, tuple[Trial, Training]] = {}
+        self.error: RlqError | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave nothing for Tune to pickle: its record is not used."""
+        return {}
+
+    def next(self, tune_id: str) -> dict[str, Any] | str | None:
+        """Give Tune the next training's configuration, None while there is none, or the word that all is done."""
+        with self._keeping_error():
+            found = self._book.next() if self.error is None else None
+            if found is not None:
+                trial, training = self._under_way[tune_id] = found
+                self._changed()
+                own = {"seed": training.seed, "run": training.run, "run_id": training.run_id}
+                return {"changes": self._book.changes(trial), "training": own}
+        return str(Searcher.FINISHED) if self.error or self._book.is_done else None
+
+    def note(self, tune_id: str, result: dict[str, Any]) -> bool:
+        """Pass on what a training reports, and tell whether it should stop."""
+        if END in result:  # which Tune tells twice
+            return False
+        trial, training = self._under_way[tune_id]
+        should_stop = True
+        with self._keeping_error():
+            should_stop = self._book.note(trial, training, Evaluated(**json.loads(result[EVALUATED])))
+            self._changed()
+        return should_stop
+
+    def end(self, tune_id: str, result: dict[str, Any] | None) -> None:
+        """Pass on how a training ended; one that Tune ended itself was stopped early, or failed too often."""
+        trial, training = self._under_way.pop(tune_id)
+        if self.error is not None:
+            return
+        with self._keeping_error():
+            self._book.end(trial, training, self._end_of(trial, training, result))
+            self._changed()
+
+    def _end_of(self, trial: Trial, training: Training, result: dict[str, Any] | None) -> TrialEnd:
+        if result is None:
+            return TrialEnd("failed", "its worker died again and again: see the workers' logs of Ray")
+        if END in result:
+            return TrialEnd(**json.loads(result[END]))
+        end = TrialEnd("stopped early", f"behind others after epoch {int(training.curve[-1][0])}")
+        keep_end(self._common.task(self._book.changes(trial), vars(training)), end)
+        return end
+
+    @contextlib.contextmanager
+    def _keeping_error(self) -> Iterator[None]:
+        try:
+            yield
+        except RlqError as error:
+            self.error = self.error or error
+
+
+class _Search(Searcher):
+    """Tune's search, which asks the desk."""
+
+    def __init__(self, desk: _Desk) -> None:
+        super().__init__()
+        self._desk = desk
+
+    def suggest(self, trial_id: str) -> Any:
+        """Give the next configuration."""
+        return self._desk.next(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Take note of an end."""
+        self._desk.end(trial_id, None if error else result)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the ledger has it."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing: the ledger has it."""
+
+
+class _EarlyStopping(FIFOScheduler):
+    """Tune's scheduler, which asks the desk."""
+
+    def __init__(self, desk: _Desk) -> None:
+        super().__init__()
+        self._desk = desk
+
+    def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Decide after every report."""
+        return str(TrialScheduler.STOP if self._desk.note(trial.trial_id, result) else TrialScheduler.CONTINUE)
+
+
+def _beside_main_thread(fit: Callable[[], Any]) -> None:
+    """Run Tune beside the main thread, in which it would answer Ctrl-C itself and leave nobody else to.
+
+    Raises:
+        TrainingError: it gave up.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            fit()
+            outcome.set_result(None)
+        except BaseException as error:  # whatever it is, the waiting thread raises it
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="rlq-sweep", daemon=True).start()
+    try:
+        outcome.result()
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        raise TrainingError(
+            f"the sweep cannot go on: {lines[-1] if lines else type(error).__name__}; resume it once that is mended"
+        ) from error
