@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from pipelines.sweep_markup import axis_title, plain, trial_words
-from pipelines.sweep_parallel import parallel_figure
-from pipelines.sweep_ranking import percent, share
-from pipelines.sweep_values import Sweep, Training, Trial
+from pipelines.sweep.markup import axis_title, plain, trial_words
+from pipelines.sweep.parallel import parallel_figure
+from pipelines.sweep.ranking import percent, share
+from pipelines.sweep.values import Sweep, Training, Trial
 from rlq_ray.pictures.style import BLUE, GREEN, SERIES, SLATE
 
 COLOURED = SERIES[1:]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 
-from pipelines.sweep_ranking import percent, score_text, value_text
-from pipelines.sweep_values import Sweep, Trial
+from pipelines.sweep.ranking import percent, score_text, value_text
+from pipelines.sweep.values import Sweep, Trial
 
 _LONGEST_VALUE = 60
 """Characters of a value under the pointer."""

@@ -12,9 +12,9 @@ from markupsafe import Markup
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
-from pipelines.sweep_charts import Chart, sweep_charts
-from pipelines.sweep_ranking import explanations, facts, ranking
-from pipelines.sweep_values import read_sweep
+from pipelines.sweep.charts import Chart, sweep_charts
+from pipelines.sweep.ranking import explanations, facts, ranking
+from pipelines.sweep.values import read_sweep
 
 PAGES = Path(__file__).parent / "pages"
 _TEMPLATES = Environment(

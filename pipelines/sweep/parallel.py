@@ -15,9 +15,9 @@ import plotly.graph_objects as go
 from matplotlib.ticker import LogLocator, MaxNLocator
 from plotly.colors import sample_colorscale
 
-from pipelines.sweep_markup import plain, trial_words
-from pipelines.sweep_ranking import value_text
-from pipelines.sweep_values import Sweep
+from pipelines.sweep.markup import plain, trial_words
+from pipelines.sweep.ranking import value_text
+from pipelines.sweep.values import Sweep
 from rlq_ray.pictures.style import BLUE, SLATE
 
 NOT_SET = "not set"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.sweep_values import Sweep, Trial
+from pipelines.sweep.values import Sweep, Trial
 
 LIKE_THE_BEST = "≈"
 ON_THE_FRONT = "◆"

@@ -116,9 +116,9 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
     else:
         sentences.append(f"At {percent} the seeds tell it apart from every other one.")
     sentences.append(
-        f"Trainings scatter by {100 * report['deviation']:.1f} points, beside what a seed does to all. The best of many is "
-        "chosen for its luck too, and intervals over seeds say nothing of other identities: train the winner with new "
-        "seeds and measure it on the test identities before you believe its score."
+        f"Trainings scatter by {100 * report['deviation']:.1f} points, beside what a seed does to all. The best of many "
+        "is chosen for its luck too, and intervals over seeds say nothing of other identities: train the winner with "
+        "new seeds and measure it on the test identities before you believe its score."
     )
     return sentences
 

@@ -10,8 +10,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.sweep_ranking import Line, explanations, facts, ranking
-from pipelines.sweep_values import Sweep, read_sweep
+from pipelines.sweep.ranking import Line, explanations, facts, ranking
+from pipelines.sweep.values import Sweep, read_sweep
 
 
 def sweep_tables(report: Mapping[str, Any]) -> list[Table]:

@@ -13,7 +13,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from pipelines.sweep_page import sweep_page
+from pipelines.sweep.page import sweep_page
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 CHARTS = ["forest", "pareto", "parallel", "importance", "curves", "conflict"]

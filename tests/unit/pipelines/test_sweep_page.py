@@ -13,8 +13,8 @@ from plotly.offline import get_plotlyjs
 from pydantic import ValidationError
 from rich.console import Console
 
-from pipelines.sweep_page import sweep_page
-from pipelines.sweep_table import sweep_tables
+from pipelines.sweep.page import sweep_page
+from pipelines.sweep.table import sweep_tables
 
 CHARTS = ["forest", "pareto", "parallel", "importance", "curves", "conflict"]
 HOSTILE = '</script><script src="http://example.org/x.js"></script><img src="http://example.org/x.png">{{ 7 * 7 }}%{x}'
