@@ -88,6 +88,4 @@ def _tell(report: SweepReport, sweep: Sweep, as_json: bool) -> None:
         return
     for table in sweep_tables(report):
         stdout.print(table)
-    for sentence in report["conclusion"]:
-        stdout.print(sentence)
     stdout.print(f"Report: {sweep.folder / 'report.html'}")

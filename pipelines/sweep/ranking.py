@@ -64,14 +64,15 @@ def explanations(sweep: Sweep) -> list[str]:
         return ["No trial has finished yet."] if sweep.trials else ["No trial has begun yet."]
     best, *others = sweep.ranked
     said = [
-        "Scores are in percent, means over the seeds that finished. What ranks is the lower "
+        "Scores are in percent, means over all seeds: what a seed would have given a trial that was not trained with it "
+        "is estimated from the trials that were. What ranks is the lower "
         f"{share(sweep.confidence)} confidence bound of {sweep.objectives[0].name}."
     ]
     like = [trial.number for trial in others if trial.is_indistinguishable]
     if like:
         said.append(
             f"{LIKE_THE_BEST} {_trials(like)} cannot be told from the best, trial {best.number}: "
-            "between them the seeds may have decided."
+            "chance may have decided between them."
         )
     elif others:
         said.append(f"Trial {best.number} stands apart: every other ranked trial can be told from it.")
@@ -95,7 +96,7 @@ def facts(sweep: Sweep) -> list[tuple[str, str]]:
         ("search", sweep.search),
         ("scheduler", sweep.scheduler),
         ("seeds", ", ".join(map(str, sweep.seeds))),
-        ("deviation between seeds", spread),
+        ("deviation of a training", spread),
         ("hardware", sweep.hardware),
         ("commit", sweep.commit),
         ("made", sweep.made),

@@ -99,13 +99,13 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
     """Say in sentences what a sweep has shown, and what it has not."""
     ranked = sorted((row for row in report["trials"] if row["rank"]), key=lambda row: row["rank"])
     if not ranked:
-        return ["No configuration has been trained to its end yet."]
+        return ["No trial has finished yet."]
     best, label = ranked[0], report["objectives"][0]["label"]
     seeds = len([one for one in best["trainings"] if one["state"] == "finished"])
-    text = f"Configuration {best['number']} is the best: {label} {_score(best)} on the validation identities"
+    text = f"Trial {best['number']} is the best: {label} {_score(best)} on the validation identities"
     sentences = [f"{text}, {seeds} seed{'' if seeds == 1 else 's'}."]
     if report["deviation"] is None:
-        return [*sentences, "No two configurations share two seeds yet, so nobody knows what of it is chance."]
+        return [*sentences, "No two trials share two seeds yet, so nobody knows what of it is chance."]
     same = [str(row["number"]) for row in ranked[1:] if row["is_indistinguishable"]]
     percent = f"{100 * report['confidence']:.0f} %"
     if same:

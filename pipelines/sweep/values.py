@@ -48,7 +48,7 @@ class Training(_Part):
 
 
 class Trial(_Part):
-    """One choice of settings, with its scores over the seeds that finished."""
+    """One choice of settings, with its scores over all seeds."""
 
     number: int
     state: str = "waiting"
@@ -109,7 +109,7 @@ class Sweep(_Part):
     log_keys: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
     deviation: float | None = None
-    """Pooled standard deviation between seeds, of the first objective."""
+    """Standard deviation of a training's first objective, beside what a seed does to all."""
     importance: dict[str, float] = {}
     gradient_conflict: tuple[tuple[int, float], ...] = ()
     """Trial number, and the mean cosine between the gradients of CAP and TAD steps."""

@@ -1,0 +1,198 @@
+"""A sweep in its smallest size, end to end: killed at any moment it goes on, and nothing that finished runs twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pipelines.places import Places
+from pipelines.sweep.course import Sweep, begin_sweep, carry_out, find_sweep, report_sweep
+from rlq_ray.config.load import load_recipe
+from rlq_ray.distributed.runs import find_run, runs_folder
+from rlq_ray.errors import UsageError
+from rlq_ray.storage import locate, read_bytes
+from rlq_ray.tracking.mlflow_tracker import MlflowStore
+from rlq_ray.tracking.base import RunRecord
+from tuning.record import Training
+
+SETTINGS = ("evaluate.bootstrap_samples=0",)
+
+
+@pytest.fixture(scope="module")
+def places(ray_cluster, s3_store, mlflow_server) -> Places:
+    return Places(store=locate(f"{s3_store.uri}/sweeps"), tracking_uri=mlflow_server.uri, ray_address=None)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweeps")
+
+
+@pytest.fixture(scope="module")
+def whole(places: Places, out: Path) -> Sweep:
+    sweep = begin_sweep("smoke", places, name="whole", out=out, overrides=SETTINGS)
+    carry_out(sweep)
+    return sweep
+
+
+def trainings(sweep: Sweep) -> list[Training]:
+    return [training for trial in sweep.ledger.read() for training in trial.trainings]
+
+
+def curves(sweep: Sweep) -> dict[str, bytes]:
+    """Give what every training that finished left in the store."""
+    folder = runs_folder(sweep.places.store)
+    return {own.run: read_bytes(folder / own.run / "curve.json") for own in trainings(sweep) if own.state == "finished"}
+
+
+def children(store: MlflowStore, parent: RunRecord) -> list[RunRecord]:
+    return store.find_runs(parent.experiment_id, parent_run_id=parent.run_id)
+
+
+def test_every_configuration_is_trained_and_survivors_with_another_seed(whole: Sweep) -> None:
+    trials = whole.ledger.read()
+    assert [trial.number for trial in trials] == list(range(6))
+    assert {training.state for training in trainings(whole)} <= {"finished", "stopped early"}
+    assert sum(len(trial.trainings) == 2 for trial in trials) == 3, "half of them"
+    for trial in trials:
+        for training in trial.trainings:
+            entry = find_run(whole.places.store, training.run)
+            assert entry.state == training.state
+            assert entry.config["seed"] == training.seed
+            assert entry.config["schedule"]["tad_steps"] == trial.values["schedule.tad_steps"]
+            assert training.images > 0
+
+
+def test_the_report_is_there_while_it_runs_and_after(whole: Sweep) -> None:
+    report = json.loads((whole.folder / "report.json").read_text())
+    assert report["state"] == "finished"
+    again = report_sweep(find_sweep("whole", whole.places))
+    assert json.loads(json.dumps({**again, "made": ""})) == {**report, "made": ""}
+    assert "<svg" not in report["winner"]["recipe"]
+    assert (whole.folder / "report.html").stat().st_size > 10**6, "the charts' library is inside"
+
+
+def test_the_winners_recipe_trains_what_the_winner_was(whole: Sweep, tmp_path: Path) -> None:
+    winner = json.loads((whole.folder / "report.json").read_text())["winner"]
+    (tmp_path / "winner.toml").write_text(winner["recipe"])
+    trained = find_run(whole.places.store, whole.ledger.read()[winner["number"]].trainings[0].run).config
+    names = [f"data.{role}={trained['data'][role]}" for role in ("target", "external")]
+    config = load_recipe(tmp_path / "winner.toml", [*names, f"teacher={trained['teacher']}"])
+    assert config.model_dump(mode="json") | {"name": ""} == trained | {"name": ""}
+
+
+def test_runs_are_nested_in_mlflow_and_can_be_compared(whole: Sweep) -> None:
+    store = MlflowStore(whole.places.tracking_uri)
+    (parent,) = store.find_runs(store.ensure_experiment(whole.experiment), "whole")
+    assert parent.status == "FINISHED"
+    assert {"report/report.html", "report/report.json"} <= set(store.list_artifacts(parent.run_id, "report"))
+    by_run = {training.run_id: training for training in trainings(whole)}
+    words = {"finished": "FINISHED", "stopped early": "KILLED"}
+    for trial in whole.ledger.read():
+        (run,) = [run for run in children(store, parent) if run.run_id == trial.run_id]
+        assert run.params == {key: str(value) for key, value in trial.values.items()}
+        if trial.finished():
+            assert {"mean/lq/cc/mAP", "mean/hq/cc/mAP", "lower_bound/lq/cc/mAP", "seeds"} <= set(run.metrics)
+            assert run.metrics["seeds"] == len(trial.finished())
+        for child in children(store, run):
+            training = by_run.pop(child.run_id)
+            assert child.status == words[training.state]
+            assert child.params["seed"] == str(training.seed)
+            last = store.metric_history(child.run_id, "validation/lq/cc/mAP")[-1]
+            assert (last.step, last.value) == (training.curve[-1][0], training.curve[-1][2])
+    assert not by_run
+
+
+def test_a_finished_one_is_not_trained_again(whole: Sweep) -> None:
+    before, kept = trainings(whole), curves(whole)
+    carry_out(find_sweep("whole", whole.places))
+    assert trainings(whole) == before
+    assert curves(whole) == kept
+
+
+def begin_in_a_process(places: Places, out: Path, name: str, address: str, *settings: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "pipelines.cli", "sweep", "smoke", *SETTINGS, *settings, "--name", name]
+    where = ["--out", str(out), "--store", places.store.uri, "--tracking-uri", places.tracking_uri]
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background of a shell are deaf
+    with (out / f"{name}.log").open("wb") as log:
+        environment = os.environ | {"RAY_ADDRESS": address}
+        return subprocess.Popen([*command, *where], env=environment, stdout=log, stderr=log, preexec_fn=listening)
+
+
+def wait_for(sweep: Sweep, driver: subprocess.Popen[bytes], finished: int) -> None:
+    """Wait until so many trainings have finished."""
+    deadline_s = time.monotonic() + 120
+    while driver.poll() is None and time.monotonic() < deadline_s:
+        if sum(training.state == "finished" for training in trainings(sweep)) >= finished:
+            return
+        time.sleep(0.1)
+    raise AssertionError((sweep.out / f"{sweep.name}.log").read_text())
+
+
+@pytest.mark.parametrize("finished", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_killed_it_goes_on_and_trains_nothing_twice(whole: Sweep, ray_cluster, finished: int) -> None:
+    name = f"killed-{finished}"
+    sweep = replace(whole, name=name)
+    driver = begin_in_a_process(whole.places, whole.out, name, ray_cluster.address)
+    wait_for(sweep, driver, finished)
+    driver.kill()
+    driver.wait()
+    kept = curves(sweep)
+    carry_out(find_sweep(name, whole.places))
+    assert kept
+    assert kept.items() <= curves(sweep).items()
+    assert [trial.values for trial in sweep.ledger.read()] == [trial.values for trial in whole.ledger.read()]
+    assert {training.state for training in trainings(sweep)} <= {"finished", "stopped early"}
+    ours, theirs = curves(sweep), curves(whole)
+    for run in ours:
+        if (twin := theirs.get(run.replace(name, "whole"))) is not None:
+            points = [[own["metrics"]["score"] for own in json.loads(curve)] for curve in (ours[run], twin)]
+            assert points[0] == points[1], "a training that was cut off ends as one that was not"
+    store = MlflowStore(whole.places.tracking_uri)
+    runs = store.find_runs(store.ensure_experiment(sweep.experiment))
+    assert "RUNNING" not in {run.status for run in runs}
+    assert len({run.name for run in runs}) == len(runs), "each run was made once"
+
+
+def test_ctrl_c_stops_it_and_ends_its_runs(whole: Sweep, ray_cluster) -> None:
+    sweep = replace(whole, name="stopped")
+    driver = begin_in_a_process(whole.places, whole.out, "stopped", ray_cluster.address)
+    wait_for(sweep, driver, 1)
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(timeout=60) == 130, (whole.out / "stopped.log").read_text()
+    assert (whole.out / "stopped.log").read_text().splitlines()[-1].startswith("error: interrupted")
+    store = MlflowStore(whole.places.tracking_uri)
+    assert "RUNNING" not in {run.status for run in store.find_runs(store.ensure_experiment(sweep.experiment))}
+    assert report_sweep(find_sweep("stopped", whole.places))["state"] == "interrupted"
+
+
+def test_refuses_what_cannot_be_searched(whole: Sweep, places: Places, out: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the sweep 'whole' exists in .* rlq sweep resume whole"):
+        begin_sweep("smoke", places, name="whole", out=out, overrides=())
+    with pytest.raises(UsageError, match="there is no sweep 'nobody'"):
+        find_sweep("nobody", places)
+    with pytest.raises(UsageError, match=r"the space searches schedule\.tad_steps, so 'schedule\.tad_steps=3'"):
+        begin_sweep("smoke", places, name="other", out=out, overrides=("schedule.tad_steps=3",))
+    with pytest.raises(UsageError, match="sets seed itself"):
+        begin_sweep("smoke", places, name="other", out=out, overrides=("seed=3",))
+    (tmp_path / "odd.toml").write_text(
+        'name = "odd"\ntitle = "Odd"\nrecipe = "base"\n[space]\n"optimizer.learning_rat" = { choice = [1.0] }\n'
+    )
+    with pytest.raises(UsageError, match=r"unknown setting 'optimizer\.learning_rat': did you mean"):
+        begin_sweep(str(tmp_path / "odd.toml"), places, name=None, out=out, overrides=())
+    assert find_sweep("whole", places).ledger.read_card() is not None
+
+
+def test_what_the_cluster_cannot_place_is_refused_with_the_arithmetic(places: Places, out: Path) -> None:
+    sweep = begin_sweep("smoke", places, name="crowd", out=out, overrides=("workers.cpus=9",))
+    with pytest.raises(UsageError, match="1 workers of 9 CPUs do not fit, the cluster's nodes have 4 CPUs"):
+        carry_out(sweep)
