@@ -11,7 +11,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -79,9 +79,11 @@ def to_dict(config: BaseModel) -> dict[str, Any]:
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `{"section.key": value}`."""
+    """Nested settings as `{"section.key": value}`; those in a list carry their number from 0, `stages.0.from_epoch`."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            value = {str(number): item for number, item in enumerate(value)}
         if isinstance(value, Mapping):
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
@@ -161,7 +163,9 @@ def _assign(settings: dict[str, Any], dotted_key: str, value: Any) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    location = [part for part in problem["loc"] if isinstance(part, str)]
+    location = [str(part) for part in problem["loc"]]
+    if location and isinstance(problem["loc"][-1], int):
+        location.pop()  # a plain value in a list is named by the list
     key, given = ".".join(location), problem["input"]
     if problem["type"] == "extra_forbidden":
         close = difflib.get_close_matches(location[-1], _fields_of(location[:-1]), n=1)
@@ -169,7 +173,9 @@ def _first_problem(error: ValidationError) -> str:
         hint = f"did you mean '{close[0]}'?" if close else f"{where} knows {', '.join(_fields_of(location[:-1]))}"
         return f"unknown setting '{key}': {hint}"
     if problem["type"] == "missing":
-        return f"the setting '{key}' is missing: give {key}=… on the command line or in the recipe"
+        is_listed = any(isinstance(part, int) for part in problem["loc"])
+        where = "in the recipe" if is_listed else "on the command line or in the recipe"
+        return f"the setting '{key}' is missing: give {key}=… {where}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return message
@@ -179,7 +185,10 @@ def _first_problem(error: ValidationError) -> str:
 def _fields_of(location: list[str]) -> list[str]:
     model: type[BaseModel] = ExperimentConfig
     for part in location:
+        if part.isdecimal():
+            continue
         annotation = model.model_fields[part].annotation
-        assert isinstance(annotation, type)
-        model = annotation
+        section = next(iter(get_args(annotation)), annotation)  # of a list of sections, one of them
+        assert isinstance(section, type)
+        model = section
     return list(model.model_fields)

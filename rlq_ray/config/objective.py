@@ -43,6 +43,16 @@ class LossWeights(Section):
     agreement_clothes: NonNegative = 0.0
     """TAD: the same for the clothes logits; trains nothing in the published code, hence 0."""
 
+    @property
+    def look_at_teacher(self) -> bool:
+        """Whether a term compares with the teacher's features."""
+        return bool(self.feature_hq or self.feature_lq)
+
+    @property
+    def look_at_clothes(self) -> bool:
+        """Whether a term asks the clothes classifier."""
+        return bool(self.clothes_adversarial or self.agreement_clothes)
+
 
 TAD_TERMS = ("feature_hq", "feature_lq", "feature_self", "agreement_lq")
 """Terms of a TAD step from the beginning on."""
@@ -67,3 +77,7 @@ class LossConfig(Section):
     """Weight spread over all clothes of the same identity in the adversarial loss."""
     clothes_from_epoch: Annotated[int, Field(ge=0)] = 25
     """First CAP epoch (from 0) with clothes classifier and adversarial loss."""
+
+    def trains_clothes(self, epoch: int) -> bool:
+        """Tell whether a CAP epoch in which these settings hold trains the clothes classifier."""
+        return self.weights.look_at_clothes and epoch >= self.clothes_from_epoch

@@ -6,6 +6,7 @@ changes what it must. Every part of the library receives its own section, never 
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -13,7 +14,15 @@ from pydantic import Field, model_validator
 from rlq_ray.config.images import AugmentConfig, DegradeConfig, Quality
 from rlq_ray.config.model import ModelConfig
 from rlq_ray.config.objective import TAD_TERMS, LossConfig, LossWeights
-from rlq_ray.config.schedule import OptimizerConfig, ScheduleConfig, TrainConfig
+from rlq_ray.config.schedule import (
+    OptimizerConfig,
+    ScheduleConfig,
+    StageConfig,
+    Staged,
+    TrainConfig,
+    first_clothes_epoch,
+    require_possible,
+)
 from rlq_ray.config.section import Count, Positive, Section
 
 __all__ = [
@@ -32,8 +41,11 @@ __all__ = [
     "Quality",
     "ScheduleConfig",
     "Section",
+    "StageConfig",
+    "Staged",
     "TrainConfig",
     "WorkersConfig",
+    "first_clothes_epoch",
 ]
 
 Protocol = Literal["general", "cc", "sc"]
@@ -151,6 +163,24 @@ class ExperimentConfig(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     workers: WorkersConfig = WorkersConfig()
+    # Without stages, plain values stay those of the time before there were any, and so do the keys made of them.
+    stages: Annotated[tuple[StageConfig, ...], Field(exclude_if=operator.not_)] = ()
+    """What changes on the way, each stage from a later CAP epoch on than the one before."""
+
+    @property
+    def staged_schedule(self) -> Staged[ScheduleConfig]:
+        """The alternation by CAP epoch."""
+        return Staged.of(self.schedule, self.stages, StageConfig.change_schedule)
+
+    @property
+    def staged_optimizer(self) -> Staged[OptimizerConfig]:
+        """The optimiser's settings by CAP epoch."""
+        return Staged.of(self.optimizer, self.stages, StageConfig.change_optimizer)
+
+    @property
+    def staged_loss(self) -> Staged[LossConfig]:
+        """Weights and constants of the losses by CAP epoch."""
+        return Staged.of(self.loss, self.stages, StageConfig.change_loss)
 
     @property
     def distils(self) -> bool:
@@ -159,13 +189,24 @@ class ExperimentConfig(Section):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether TAD pulls features towards a teacher's."""
-        return self.distils and bool(self.loss.weights.feature_hq or self.loss.weights.feature_lq)
+        """Whether TAD pulls features towards a teacher's, in any stage."""
+        return self.distils and any(loss.weights.look_at_teacher for loss in self.staged_loss.values)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Losses that the steps can have, whatever their weights."""
+        tad_terms = (*TAD_TERMS, "agreement_clothes") if self.distils else ()
+        return (*self.model.cap_terms, "clothes_adversarial", *tad_terms)
 
     @property
     def initial_checkpoint(self) -> str | None:
         """URI of the checkpoint whose layers the network begins with."""
         return self.teacher if self.start_from == "teacher" else self.start_from
+
+    @model_validator(mode="after")
+    def _stages_possible(self) -> ExperimentConfig:
+        require_possible(self.stages, self.schedule, self.train.epochs, self.terms)
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> ExperimentConfig:
@@ -193,9 +234,6 @@ class ExperimentConfig(Section):
                 "schedule.external is 'joint' with model.pose_branch: the pose clusters of two data sets are not the "
                 "same; set model.pose_branch=false"
             )
-        for phase, terms in (("CAP", self.model.cap_terms), *((("TAD", TAD_TERMS),) if self.distils else ())):
-            if not any(getattr(self.loss.weights, term) for term in terms):
-                raise ValueError(f"all loss.weights of {phase} are 0: give one of {', '.join(terms)} a weight")
         for name, value in (
             ("batch.identities", self.batch.identities),
             ("batch.external_images", self.batch.external_images),
@@ -209,4 +247,15 @@ class ExperimentConfig(Section):
             raise ValueError(
                 f"evaluate.select_on is '{self.evaluate.select_on}', which evaluate.protocols lacks: add it there"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _every_phase_has_a_loss(self) -> ExperimentConfig:
+        for epoch, loss in self.staged_loss.items():
+            for phase, terms in (("CAP", self.model.cap_terms), *((("TAD", TAD_TERMS),) if self.distils else ())):
+                if not any(getattr(loss.weights, term) for term in terms):
+                    since = f" from epoch {epoch} on" if epoch else ""
+                    raise ValueError(
+                        f"all loss.weights of {phase} are 0{since}: give one of {', '.join(terms)} a weight"
+                    )
         return self

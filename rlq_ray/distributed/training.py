@@ -68,7 +68,7 @@ def run_training(
             select_on=validation.select_on,
             log_every_steps=config.train.log_every_steps,
         )
-        plan = Plan(parts.timeline, config.optimizer, config.train, validation.select_on, device, world.size)
+        plan = Plan(parts.timeline, config.staged_optimizer, config.train, validation.select_on, device, world.size)
         fit(parts.state, plan, validation, reporter)
 
 

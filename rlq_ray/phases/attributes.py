@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlq_ray.augment import draw_pairs, recolour, recoloured_clothes
 from rlq_ray.collectives import gather_with_gradient
-from rlq_ray.config.schema import LossConfig
+from rlq_ray.config.schema import LossConfig, Staged
 from rlq_ray.data import TargetLoader
 from rlq_ray.losses import (
     batch_hard_triplet,
@@ -42,11 +42,11 @@ class CoarseAttributePhase:
 
     Args:
         network: the student.
-        clothes: the clothes classifier, or None where its loss has weight 0.
+        clothes: the clothes classifier, or None where no term ever asks it.
         loader: identity-balanced batches of the target.
         num_clothes: clothes classes that stored images wear; recoloured copies count on from there.
         views: what the network is shown of the images.
-        loss: weights and constants.
+        loss: weights and constants, by CAP epoch.
         name: of the phase, under which its losses are tracked and its draws are made.
     """
 
@@ -58,7 +58,7 @@ class CoarseAttributePhase:
         *,
         num_clothes: int,
         views: Views,
-        loss: LossConfig,
+        loss: Staged[LossConfig],
         name: str = "cap",
     ) -> None:
         self.name = name
@@ -70,52 +70,17 @@ class CoarseAttributePhase:
         self._loss = loss
 
     def losses(self, batch: Batch, moment: Moment) -> dict[str, Tensor]:
-        """Train the clothes classifier from its first epoch on, and return the network's losses."""
+        """Train the clothes classifier in its epochs, and return the network's losses."""
+        loss = self._loss.at(moment.epoch)
         image_BCHW, labels = self._with_copies(batch, moment)
         out = self.network(image_BCHW, with_pose=True)
-        terms = self._identity_terms(out, labels) | self._attribute_terms(out, labels)
-        if self.clothes is not None and moment.epoch >= self._loss.clothes_from_epoch:
+        terms = _identity_terms(out, labels, loss) | _attribute_terms(out, labels, loss)
+        if self.clothes is not None and loss.trains_clothes(moment.epoch):
             self.clothes.step(out.clothes_BD, labels.clothes_B)
-            if weight := self._loss.weights.clothes_adversarial:
+            if weight := loss.weights.clothes_adversarial:
                 terms["clothes_adversarial"] = weight * self.clothes.adversarial_loss(
                     out.clothes_BD, labels.clothes_B, labels.identity_B
                 )
-        return terms
-
-    def _identity_terms(self, out: Outputs, labels: Labels) -> dict[str, Tensor]:
-        weights, loss = self._loss.weights, self._loss
-        terms = {}
-        if out.identity_clothes_BP is not None and weights.identity_clothes:
-            terms["identity_clothes"] = weights.identity_clothes * label_smoothed_cross_entropy(
-                out.identity_clothes_BP, labels.identity_B, loss.label_smoothing
-            )
-        if weights.identity:
-            terms["identity"] = weights.identity * label_smoothed_cross_entropy(
-                out.identity_BP, labels.identity_B, loss.label_smoothing
-            )
-        if out.identity_clothes_BP is not None and weights.agreement:
-            terms["agreement"] = weights.agreement * logit_agreement(
-                out.identity_clothes_BP, out.identity_BP, loss.agreement_temperature, loss.agreement_scale
-            )
-        if weights.triplet:
-            terms["triplet"] = weights.triplet * batch_hard_triplet(
-                gather_with_gradient(out.identity_BD), gather_with_gradient(labels.identity_B), loss.triplet_margin
-            )
-        return terms
-
-    def _attribute_terms(self, out: Outputs, labels: Labels) -> dict[str, Tensor]:
-        weights, loss = self._loss.weights, self._loss
-        terms = {}
-        if out.gender_B2 is not None and weights.gender:
-            terms["gender"] = weights.gender * label_smoothed_cross_entropy(
-                out.gender_B2, labels.gender_B, loss.label_smoothing
-            )
-        if out.pose_BK is not None and weights.pose:
-            terms["pose"] = weights.pose * label_smoothed_cross_entropy(
-                out.pose_BK, labels.pose_B, loss.label_smoothing
-            )
-        if out.pose_BD is not None and weights.disentangle:
-            terms["disentangle"] = weights.disentangle * cosine_disentangle(out.identity_BD, out.pose_BD)
         return terms
 
     def _with_copies(self, batch: Batch, moment: Moment) -> tuple[Tensor, Labels]:
@@ -159,3 +124,39 @@ class CoarseAttributePhase:
             torch.where(chosen_B[:, None, None, None], changed_BCHW, batch.image_BCHW),
             torch.where(chosen_B, clothes_B, batch.clothes_B),
         )
+
+
+def _identity_terms(out: Outputs, labels: Labels, loss: LossConfig) -> dict[str, Tensor]:
+    weights = loss.weights
+    terms = {}
+    if out.identity_clothes_BP is not None and weights.identity_clothes:
+        terms["identity_clothes"] = weights.identity_clothes * label_smoothed_cross_entropy(
+            out.identity_clothes_BP, labels.identity_B, loss.label_smoothing
+        )
+    if weights.identity:
+        terms["identity"] = weights.identity * label_smoothed_cross_entropy(
+            out.identity_BP, labels.identity_B, loss.label_smoothing
+        )
+    if out.identity_clothes_BP is not None and weights.agreement:
+        terms["agreement"] = weights.agreement * logit_agreement(
+            out.identity_clothes_BP, out.identity_BP, loss.agreement_temperature, loss.agreement_scale
+        )
+    if weights.triplet:
+        terms["triplet"] = weights.triplet * batch_hard_triplet(
+            gather_with_gradient(out.identity_BD), gather_with_gradient(labels.identity_B), loss.triplet_margin
+        )
+    return terms
+
+
+def _attribute_terms(out: Outputs, labels: Labels, loss: LossConfig) -> dict[str, Tensor]:
+    weights = loss.weights
+    terms = {}
+    if out.gender_B2 is not None and weights.gender:
+        terms["gender"] = weights.gender * label_smoothed_cross_entropy(
+            out.gender_B2, labels.gender_B, loss.label_smoothing
+        )
+    if out.pose_BK is not None and weights.pose:
+        terms["pose"] = weights.pose * label_smoothed_cross_entropy(out.pose_BK, labels.pose_B, loss.label_smoothing)
+    if out.pose_BD is not None and weights.disentangle:
+        terms["disentangle"] = weights.disentangle * cosine_disentangle(out.identity_BD, out.pose_BD)
+    return terms

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlq_ray.config.schema import LossConfig
+from rlq_ray.config.schema import LossConfig, LossWeights, Staged, first_clothes_epoch
 from rlq_ray.data import ExternalLoader
 from rlq_ray.losses import feature_distance, logit_agreement
 from rlq_ray.models import FrozenTeacher, Outputs, ReIDNetwork
@@ -23,11 +23,11 @@ class DistillationPhase:
 
     Args:
         network: the student; its pose branch takes no part.
-        teacher: gives clothes and identity features of the student's size; None where no term looks at it.
+        teacher: gives clothes and identity features of the student's size; None where no term ever looks at it.
         clothes: the target's clothes classifier, for the term `agreement_clothes`.
         loader: batches of the external set.
         views: the clean and the degraded images that the networks are shown.
-        loss: weights and constants.
+        loss: weights and constants, by CAP epoch.
     """
 
     name = "tad"
@@ -40,7 +40,7 @@ class DistillationPhase:
         loader: ExternalLoader,
         *,
         views: Views,
-        loss: LossConfig,
+        loss: Staged[LossConfig],
     ) -> None:
         self.network = network
         self.teacher = teacher
@@ -48,19 +48,20 @@ class DistillationPhase:
         self.loader = loader
         self._views = views
         self._loss = loss
+        self._first_clothes_epoch = first_clothes_epoch(loss)
 
     def losses(self, batch: Batch, moment: Moment) -> dict[str, Tensor]:
         """Return the distances to the teacher and the disagreement of the student with itself."""
+        loss = self._loss.at(moment.epoch)
         clean_BCHW, degraded_BCHW = self._two_views(batch, moment)
         out = self.network(torch.cat([clean_BCHW, degraded_BCHW]), with_pose=False)
-        return self._feature_terms(out, clean_BCHW) | self._agreement_terms(out, moment)
+        return self._feature_terms(out, clean_BCHW, loss.weights) | self._agreement_terms(out, moment, loss)
 
-    def _feature_terms(self, out: Outputs, clean_BCHW: Tensor) -> dict[str, Tensor]:
+    def _feature_terms(self, out: Outputs, clean_BCHW: Tensor, weights: LossWeights) -> dict[str, Tensor]:
         """Clean and degraded features against the teacher's, and degraded ones against the student's own."""
-        weights = self._loss.weights
         clean, degraded = zip(out.clothes_BD.chunk(2), out.identity_BD.chunk(2), strict=True)
         terms = {}
-        if self.teacher is not None:
+        if self.teacher is not None and weights.look_at_teacher:
             taught = self.teacher(clean_BCHW)
             for name, own in (("feature_hq", clean), ("feature_lq", degraded)):
                 if weight := getattr(weights, name):
@@ -70,24 +71,20 @@ class DistillationPhase:
             terms["feature_self"] = weights.feature_self * _distance(own_clean, degraded)
         return terms
 
-    def _agreement_terms(self, out: Outputs, moment: Moment) -> dict[str, Tensor]:
+    def _agreement_terms(self, out: Outputs, moment: Moment, loss: LossConfig) -> dict[str, Tensor]:
         """Degraded against clean; the gradient flows into both."""
         assert out.identity_clothes_BP is not None, "the configuration refuses TAD with a single branch"
-        weights = self._loss.weights
+        weights = loss.weights
         terms = {}
         if weights.agreement_lq:
             terms["agreement_lq"] = weights.agreement_lq * (
-                self._disagreement(out.identity_BP) + self._disagreement(out.identity_clothes_BP)
+                _disagreement(out.identity_BP, loss) + _disagreement(out.identity_clothes_BP, loss)
             )
-        is_trained = moment.epoch > self._loss.clothes_from_epoch  # before, the classifier's answers mean nothing
+        is_trained = moment.epoch > self._first_clothes_epoch  # before, the classifier's answers mean nothing
         if weights.agreement_clothes and self.clothes is not None and is_trained:
-            logits_BC = self._loss.clothes_scale * self.clothes.frozen_cosines(out.clothes_BD)
-            terms["agreement_clothes"] = weights.agreement_clothes * self._disagreement(logits_BC)
+            logits_BC = loss.clothes_scale * self.clothes.frozen_cosines(out.clothes_BD)
+            terms["agreement_clothes"] = weights.agreement_clothes * _disagreement(logits_BC, loss)
         return terms
-
-    def _disagreement(self, logits_BC: Tensor) -> Tensor:
-        clean_BC, degraded_BC = logits_BC.chunk(2)
-        return logit_agreement(degraded_BC, clean_BC, self._loss.agreement_temperature, self._loss.agreement_scale)
 
     def _two_views(self, batch: Batch, moment: Moment) -> tuple[Tensor, Tensor]:
         """The clean and the degraded view, each with a crop, flip and erasure of its own."""
@@ -97,6 +94,12 @@ class DistillationPhase:
         if views.degrade.distil_degraded:
             degraded_BCHW = views.degraded(batch.image_BCHW, batch.original_size_B2, generator)
         return views.augmented(batch.image_BCHW, generator), views.augmented(degraded_BCHW, generator)
+
+
+def _disagreement(logits_BC: Tensor, loss: LossConfig) -> Tensor:
+    """Degraded against clean, the second half against the first."""
+    clean_BC, degraded_BC = logits_BC.chunk(2)
+    return logit_agreement(degraded_BC, clean_BC, loss.agreement_temperature, loss.agreement_scale)
 
 
 def _distance(goal: tuple[Tensor, ...], feats: tuple[Tensor, ...]) -> Tensor:

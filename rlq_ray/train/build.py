@@ -55,7 +55,7 @@ def build(config: ExperimentConfig, *, world: World, device: torch.device) -> Pa
     phases, clothes = Objectives(config, target, external, split, network, views, device).phases()
     other = phases.get(config.schedule.external)
     timeline = Timeline.plan(
-        config.schedule,
+        config.staged_schedule,
         epochs=config.train.epochs,
         cap_steps_per_epoch=phases["cap"].loader.steps_per_epoch,
         tad_steps_per_epoch=other.loader.steps_per_epoch if other else 0,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlq_ray.collectives import average_gradients, average_running_statistics, step_if_finite
-from rlq_ray.config.schema import OptimizerConfig, TrainConfig
+from rlq_ray.config.schema import OptimizerConfig, Staged, TrainConfig
 from rlq_ray.errors import DivergedError
 from rlq_ray.phases import Moment, Phase
 from rlq_ray.train.gradients import GradientComparison
@@ -56,7 +56,7 @@ class Plan:
     """What `fit` carries out: the alternation, the learning rate, the rhythm, and the metric that chooses."""
 
     timeline: Timeline
-    optimizer: OptimizerConfig
+    optimizer: Staged[OptimizerConfig]
     train: TrainConfig
     select_on: str
     device: torch.device
@@ -89,7 +89,8 @@ def run_epoch(state: TrainState, plan: Plan, observer: Observer, comparison: Gra
     while True:
         step = state.step
         phase = state.phases[plan.timeline.phase(step)]
-        rate = learning_rate(plan.optimizer, epoch=plan.timeline.epoch(step), epochs=plan.timeline.epochs)
+        epoch = plan.timeline.epoch(step)
+        rate = learning_rate(plan.optimizer.at(epoch), epoch=epoch, epochs=plan.timeline.epochs)
         observer.after_step(train_step(state, plan, phase, rate))
         comparison.after_step(step, phase.name, state.network)
         state.step += 1

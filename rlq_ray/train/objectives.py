@@ -68,9 +68,14 @@ class Objectives:
             prefix=prefix,
             device=self.device,
         )
-        num_clothes = len(self.split.classes.clothes)
         return CoarseAttributePhase(
-            self.network, clothes, loader, num_clothes=num_clothes, views=self.views, loss=config.loss, name=name
+            self.network,
+            clothes,
+            loader,
+            num_clothes=len(self.split.classes.clothes),
+            views=self.views,
+            loss=config.staged_loss,
+            name=name,
         )
 
     def _distillation(
@@ -89,11 +94,10 @@ class Objectives:
             device=self.device,
         )
         frozen = None if teacher is None else FrozenTeacher(teacher)
-        return DistillationPhase(self.network, frozen, clothes, loader, views=self.views, loss=config.loss)
+        return DistillationPhase(self.network, frozen, clothes, loader, views=self.views, loss=config.staged_loss)
 
     def _clothes(self) -> ClothesClassifierTraining | None:
-        weights = self.config.loss.weights
-        if not weights.clothes_adversarial and not weights.agreement_clothes:
+        if not any(loss.weights.look_at_clothes for loss in self.config.staged_loss.values):
             return None
         classes = self.split.classes
         identity_of_clothes_C = identity_of_clothes_classes(

@@ -7,10 +7,12 @@ Knows neither networks nor data.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
-from rlq_ray.config.schema import OptimizerConfig, ScheduleConfig
+from rlq_ray.config.schema import OptimizerConfig, ScheduleConfig, Staged
 
 PhaseName = Literal["cap", "tad", "joint"]
 
@@ -18,12 +20,22 @@ COSINE_FLOOR = 0.005
 """Share of the learning rate that the cosine curve ends at."""
 
 
+class Ratio(NamedTuple):
+    """Steps of a cycle from a CAP epoch on: first TAD (or the phase that is `external` instead), then CAP."""
+
+    from_epoch: int
+    cap_cycle_steps: int
+    tad_cycle_steps: int
+
+
 @dataclass(frozen=True)
 class Timeline:
     """The alternation of phases, laid out from step 0 to `total_steps`.
 
     A cycle is `tad_cycle_steps` TAD steps (or steps of the phase that is `external` instead) and then `cap_cycle_steps`
-    CAP steps; the training ends with the CAP step that completes the last CAP epoch.
+    CAP steps; the training ends with the CAP step that completes the last CAP epoch. The step after the one that
+    completes CAP epoch `from_epoch` of a later ratio begins a cycle of that ratio, whether or not the last is whole;
+    before it, steps are laid out as if there were no later ratio.
     """
 
     epochs: int
@@ -31,19 +43,26 @@ class Timeline:
     cap_cycle_steps: int
     tad_cycle_steps: int
     external: Literal["tad", "joint"] = "tad"
+    later: tuple[Ratio, ...] = ()
 
     @classmethod
     def plan(
-        cls, schedule: ScheduleConfig, *, epochs: int, cap_steps_per_epoch: int, tad_steps_per_epoch: int
+        cls, schedule: Staged[ScheduleConfig], *, epochs: int, cap_steps_per_epoch: int, tad_steps_per_epoch: int
     ) -> Timeline:
         """Lay out a schedule; with epoch granularity a unit is a whole pass over the phase's data."""
-        by_step = schedule.granularity == "step"
+        begun = schedule.at(0)
+        cap_unit, tad_unit = (1, 1) if begun.granularity == "step" else (cap_steps_per_epoch, tad_steps_per_epoch)
+        first, *later = (
+            Ratio(epoch, settings.cap_steps * cap_unit, settings.tad_steps * tad_unit)
+            for epoch, settings in schedule.items()
+        )
         return cls(
             epochs=epochs,
             cap_steps_per_epoch=cap_steps_per_epoch,
-            cap_cycle_steps=schedule.cap_steps * (1 if by_step else cap_steps_per_epoch),
-            tad_cycle_steps=schedule.tad_steps * (1 if by_step else tad_steps_per_epoch),
-            external=schedule.external,
+            cap_cycle_steps=first.cap_cycle_steps,
+            tad_cycle_steps=first.tad_cycle_steps,
+            external=begun.external,
+            later=tuple(later),
         )
 
     @property
@@ -53,19 +72,16 @@ class Timeline:
 
     def steps_until(self, epoch: int) -> int:
         """Count the optimiser steps of both phases until so many CAP epochs are complete."""
-        whole_cycles, rest = divmod(epoch * self.cap_steps_per_epoch, self.cap_cycle_steps)
-        begun = self.tad_cycle_steps + rest if rest else 0
-        return whole_cycles * (self.tad_cycle_steps + self.cap_cycle_steps) + begun
+        cap_steps = epoch * self.cap_steps_per_epoch
+        return self._cycles[bisect_right(self._first_cap_steps, cap_steps) - 1].steps_until(cap_steps)
 
     def phase(self, step: int) -> PhaseName:
         """Name the phase of a step."""
-        begins_with = step % (self.tad_cycle_steps + self.cap_cycle_steps) < self.tad_cycle_steps
-        return self.external if begins_with else "cap"
+        return "cap" if self._cycles_of(step).is_cap(step) else self.external
 
     def cap_steps_before(self, step: int) -> int:
         """Count the CAP steps among steps 0 … step − 1."""
-        cycles, rest = divmod(step, self.tad_cycle_steps + self.cap_cycle_steps)
-        return cycles * self.cap_cycle_steps + max(0, rest - self.tad_cycle_steps)
+        return self._cycles_of(step).cap_steps_before(step)
 
     def epoch(self, step: int) -> float:
         """CAP epochs completed before a step, with the begun one as a fraction."""
@@ -74,6 +90,50 @@ class Timeline:
     def ends_epoch(self, step: int) -> bool:
         """Tell whether a step completes a CAP epoch."""
         return self.phase(step) == "cap" and self.cap_steps_before(step + 1) % self.cap_steps_per_epoch == 0
+
+    def _cycles_of(self, step: int) -> _Cycles:
+        return self._cycles[bisect_right(self._first_steps, step) - 1]
+
+    @cached_property
+    def _cycles(self) -> tuple[_Cycles, ...]:
+        """The cycles of every ratio, in their order."""
+        cycles = [_Cycles(0, 0, self.cap_cycle_steps, self.tad_cycle_steps)]
+        for from_epoch, cap_cycle_steps, tad_cycle_steps in self.later:
+            cap_steps = from_epoch * self.cap_steps_per_epoch
+            cycles.append(_Cycles(cycles[-1].steps_until(cap_steps), cap_steps, cap_cycle_steps, tad_cycle_steps))
+        return tuple(cycles)
+
+    @cached_property
+    def _first_steps(self) -> tuple[int, ...]:
+        return tuple(cycles.first_step for cycles in self._cycles)
+
+    @cached_property
+    def _first_cap_steps(self) -> tuple[int, ...]:
+        return tuple(cycles.first_cap_step for cycles in self._cycles)
+
+
+class _Cycles(NamedTuple):
+    """Cycles of one ratio; `first_step` begins the first, and `first_cap_step` CAP steps lie before it."""
+
+    first_step: int
+    first_cap_step: int
+    cap_steps: int
+    tad_steps: int
+
+    def steps_until(self, cap_steps: int) -> int:
+        """Count the steps of the training until so many CAP steps are done."""
+        whole_cycles, rest = divmod(cap_steps - self.first_cap_step, self.cap_steps)
+        begun = self.tad_steps + rest if rest else 0
+        return self.first_step + whole_cycles * (self.tad_steps + self.cap_steps) + begun
+
+    def is_cap(self, step: int) -> bool:
+        """Tell whether a step of these cycles is a CAP step."""
+        return (step - self.first_step) % (self.tad_steps + self.cap_steps) >= self.tad_steps
+
+    def cap_steps_before(self, step: int) -> int:
+        """Count the CAP steps of the training before a step of these cycles."""
+        whole_cycles, rest = divmod(step - self.first_step, self.tad_steps + self.cap_steps)
+        return self.first_cap_step + whole_cycles * self.cap_steps + max(0, rest - self.tad_steps)
 
 
 def learning_rate(config: OptimizerConfig, *, epoch: float, epochs: int) -> float:

@@ -48,10 +48,14 @@ class TrainState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to where a checkpoint was made."""
+        """Go back to where a checkpoint was made.
+
+        Where the checkpoint has no clothes classifier, none of its stages trains one, and this training's stays as it
+        was built.
+        """
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.clothes:
+        if self.clothes and state["clothes"]:
             self.clothes.load_state_dict(state["clothes"])
         for name, phase in self.phases.items():
             phase.loader.load_state_dict(state["loaders"][name])

@@ -59,7 +59,7 @@ def start(tiny_people, tmp_path: Path) -> Iterator[Start]:
 
 def _step(config: ExperimentConfig, parts: Parts, phase: str) -> StepRecord:
     parts.state.network.train()
-    plan = Plan(parts.timeline, config.optimizer, config.train, "none", CUDA)
+    plan = Plan(parts.timeline, config.staged_optimizer, config.train, "none", CUDA)
     record = train_step(parts.state, plan, parts.state.phases[phase], 1e-3)
     parts.state.step += 1
     return record

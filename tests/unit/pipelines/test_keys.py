@@ -66,6 +66,7 @@ def test_what_changes_no_result_changes_no_key(sources: dict[str, list[str]], ov
         "workers.count=1",
         "start_from=teacher",
         "data.window_mb=all",
+        "stages=[{from_epoch=1, tad_steps=2}]",
     ],
 )
 def test_what_changes_a_result_changes_the_key(sources: dict[str, list[str]], override: str) -> None:

@@ -10,7 +10,7 @@ from rlq_ray.collectives import World
 from rlq_ray.train.build import build
 from rlq_ray.train.gradients import GradientComparison
 from rlq_ray.train.loop import Plan, train_step
-from rlq_ray.train.schedule import Timeline, learning_rate
+from rlq_ray.train.schedule import Ratio, Timeline, learning_rate
 
 COSINE, RATIO = "diagnostics/gradient_cosine", "diagnostics/gradient_norm_ratio"
 
@@ -99,6 +99,15 @@ def test_the_last_epoch_is_evaluated_whatever_the_rhythm() -> None:
     assert comparison.take()[COSINE] == pytest.approx(-1)
 
 
+def test_compares_across_changes_of_another_ratio_too() -> None:
+    """T C C, then T C T C with the second epoch, evaluated after both: the first change alone opposes."""
+    comparison, network = GradientComparison(Timeline(2, 2, 2, 1, later=(Ratio(1, 1, 1),)), 2), Shared()
+    signs = [-1, 1, 1, 1, 1, 1, 1]
+    for step, (phase, sign) in enumerate(zip(("tad", "cap", "cap", "tad", "cap", "tad", "cap"), signs, strict=True)):
+        leave(comparison, network, step, phase, [sign, 0])
+    assert comparison.take()[COSINE] == pytest.approx((-1 + 4 * 1) / 5, abs=1e-6)
+
+
 def test_a_gradient_of_zero_has_no_direction() -> None:
     comparison, network = GradientComparison(Timeline(1, 1, 1, 1), 1), Shared()
     leave(comparison, network, 0, "tad", [0, 0])
@@ -110,7 +119,7 @@ def test_agrees_with_gradients_kept_by_hand(configure) -> None:
     """Trains the first epoch by single steps, keeps every gradient, and compares at the end."""
     config = configure("tiny_rlq")
     parts = build(config, world=World(), device=torch.device("cpu"))
-    plan = Plan(parts.timeline, config.optimizer, config.train, "none", torch.device("cpu"))
+    plan = Plan(parts.timeline, config.staged_optimizer, config.train, "none", torch.device("cpu"))
     comparison, state, kept = GradientComparison(parts.timeline, 1), parts.state, []
     state.network.train()
     for step in range(6):

@@ -64,7 +64,10 @@ def run(config: ExperimentConfig, resume: dict | None = None) -> tuple[Memory, P
     validation = Validation(parts, embedding, config.evaluate, World())
     memory = Memory()
     fit(
-        parts.state, Plan(parts.timeline, config.optimizer, config.train, validation.select_on, CPU), validation, memory
+        parts.state,
+        Plan(parts.timeline, config.staged_optimizer, config.train, validation.select_on, CPU),
+        validation,
+        memory,
     )
     parts.close()
     return memory, parts
@@ -105,7 +108,7 @@ def test_tad_leaves_alone_what_it_does_not_use(configure) -> None:
     config = configure("tiny_rlq")
     parts = build(config, world=World(), device=CPU)
     before = {name: value.clone() for name, value in parts.state.network.named_parameters()}
-    plan = Plan(parts.timeline, config.optimizer, config.train, "none", CPU)
+    plan = Plan(parts.timeline, config.staged_optimizer, config.train, "none", CPU)
     train_step(parts.state, plan, parts.state.phases["tad"], 1e-3)
     moved = {name for name, value in parts.state.network.named_parameters() if not torch.equal(value, before[name])}
     parts.close()
@@ -140,7 +143,7 @@ def test_stops_before_the_update_when_a_loss_is_not_finite(configure) -> None:
     with torch.no_grad():
         parts.state.network.identity_head.weight.fill_(float("nan"))
     before = {name: value.clone() for name, value in parts.state.network.named_parameters()}
-    plan = Plan(parts.timeline, config.optimizer, config.train, "none", CPU)
+    plan = Plan(parts.timeline, config.staged_optimizer, config.train, "none", CPU)
     with pytest.raises(TrainingError, match=r"step 0 are not finite .* lower optimizer\.learning_rate"):
         fit(parts.state, plan, dict, Memory())
     for name, value in parts.state.network.named_parameters():

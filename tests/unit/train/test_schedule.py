@@ -1,12 +1,12 @@
 import pytest
 
-from rlq_ray.config.schema import OptimizerConfig, ScheduleConfig
+from rlq_ray.config.schema import OptimizerConfig, ScheduleConfig, Staged
 from rlq_ray.train.schedule import Timeline, learning_rate
 
 
 def plan(cap: int, tad: int, granularity: str, epochs: int = 2) -> Timeline:
     schedule = ScheduleConfig.model_validate({"cap_steps": cap, "tad_steps": tad, "granularity": granularity})
-    return Timeline.plan(schedule, epochs=epochs, cap_steps_per_epoch=3, tad_steps_per_epoch=2)
+    return Timeline.plan(Staged((0,), (schedule,)), epochs=epochs, cap_steps_per_epoch=3, tad_steps_per_epoch=2)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_alternates_and_ends_with_the_last_cap_step(timeline: Timeline, story: s
 
 def test_the_external_phase_is_named_by_the_schedule() -> None:
     schedule = ScheduleConfig(external="joint", granularity="step")
-    timeline = Timeline.plan(schedule, epochs=1, cap_steps_per_epoch=2, tad_steps_per_epoch=5)
+    timeline = Timeline.plan(Staged((0,), (schedule,)), epochs=1, cap_steps_per_epoch=2, tad_steps_per_epoch=5)
     assert [timeline.phase(step) for step in range(timeline.total_steps)] == ["joint", "cap"] * 2
 
 

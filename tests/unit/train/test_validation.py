@@ -43,7 +43,7 @@ def open_validation(config: ExperimentConfig) -> tuple[Validation, Parts]:
 def train(config: ExperimentConfig) -> tuple[list[Mapping[str, float]], TrainState]:
     validation, parts = open_validation(config)
     metrics = Metrics()
-    plan = Plan(parts.timeline, config.optimizer, config.train, validation.select_on, CPU)
+    plan = Plan(parts.timeline, config.staged_optimizer, config.train, validation.select_on, CPU)
     fit(parts.state, plan, validation, metrics)
     parts.close()
     return metrics.measured, parts.state

@@ -24,7 +24,7 @@ def main(rank: int, size: int, folder: Path) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.eval()
-    plan = Plan(parts.timeline, config.optimizer, config.train, "none", torch.device("cpu"), size)
+    plan = Plan(parts.timeline, config.staged_optimizer, config.train, "none", torch.device("cpu"), size)
     told = []
     for step in range(parts.timeline.total_steps):
         parts.state.step = step
