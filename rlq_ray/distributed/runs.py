@@ -71,7 +71,7 @@ def claim_name(store: Location, name: str, config: dict[str, Any], *, resume: bo
     if not resume:
         raise UsageError(f"the run '{name}' exists in {store}: take another --name, or go on with it by --resume")
     ours, theirs = flatten(config), flatten(found.config)
-    changed = [key for key in ours if ours[key] != theirs.get(key) and not key.startswith(MAY_CHANGE)]
+    changed = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key) and not key.startswith(MAY_CHANGE)]
     if changed:
         raise UsageError(
             f"the run '{name}' was started with another '{changed[0]}': resume it with the same settings, "
