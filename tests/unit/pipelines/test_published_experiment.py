@@ -25,10 +25,9 @@ def test_the_report_is_of_the_settings_rows_and_seeds_of_the_shipped_file(report
     file = read_experiment_file("people")
     assert report["settings"] == file.settings
     assert report["teacher"] == {"recipe": file.teacher, "seed": file.teacher_seed, "settings": file.teacher_settings}
-    for row in report["rows"]:
-        shipped = file.row(row["name"])
-        assert (row["recipe"], row["settings"], row["label"]) == (shipped.recipe, shipped.settings, shipped.label)
-        assert set(row["seeds"]) <= set(file.seeds)
+    shipped = [(row.key, row.recipe, row.settings, row.label) for row in file.rows]
+    assert [tuple(row[key] for key in ("name", "recipe", "settings", "label")) for row in report["rows"]] == shipped
+    assert all(tuple(row["seeds"]) == file.seeds for row in report["rows"])
     assert report["test"]["identities"] == 150
 
 
