@@ -7,21 +7,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rlq_ray.distributed.reporting import SCORE
 from rlq_ray.distributed.trial import Evaluated, TrialEnd
+from tuning.population import Lineage
 from tuning.proposals import Proposals
 from tuning.record import Ledger, Training, Trial, fit_trials, run_name
 from tuning.seeds import SeedModel, survivors
 from tuning.settings import SweepSettings
-from tuning.space import Space, settings_of
+from tuning.space import Space, Values, settings_of
 from tuning.stopping import Asha, MedianRule
 
 CONFLICT = "diagnostics/gradient_cosine"
 """Metric of a training: mean cosine between the gradients of its phases before an evaluation."""
+
+
+def changes_of(space: Space, trial: Trial, training: Training) -> dict[str, Any]:
+    """Give the dotted settings that a training changes; those of a member of a population with their stages."""
+    if training.part is None:
+        return settings_of(space, trial.values)
+    return Lineage(training.part.root, tuple(training.part.stages), training.part.values).settings(space)
 
 
 @dataclass(frozen=True)
@@ -38,8 +46,8 @@ class Recorder(Protocol):
     def begin_trial(self, trial: Trial) -> str | None:
         """Make the run of a configuration and return its id."""
 
-    def begin_training(self, trial: Trial, training: Training) -> str | None:
-        """Make the run of a training and return its id."""
+    def begin_training(self, trial: Trial, training: Training, changes: Mapping[str, Any]) -> str | None:
+        """Make the run of a training, given the dotted settings that it changes, and return its id."""
 
     def end_training(self, trial: Trial, training: Training, standing: Standing | None) -> None:
         """Write how a training ended, and how its configuration stands now."""
@@ -75,6 +83,7 @@ class Book:
         self._ledger = ledger
         self._recorder = recorder
         self._clock = clock
+        self._epochs = epochs
         self._began_s = clock() - ledger.spent()
         self._proposals = Proposals(space, settings.search, len(settings.objectives))
         self._rule = _rule(settings, epochs)
@@ -87,9 +96,9 @@ class Book:
         """Names of the metrics that it reads."""
         return (SCORE, CONFLICT, *self.settings.metrics)
 
-    def changes(self, trial: Trial) -> dict[str, Any]:
-        """Give the dotted settings that a configuration changes."""
-        return settings_of(self._space, trial.values)
+    def changes(self, trial: Trial, training: Training) -> dict[str, Any]:
+        """Give the dotted settings that a training changes."""
+        return changes_of(self._space, trial, training)
 
     def _take_up(self) -> list[tuple[Trial, Training]]:
         """Tell search and early stopping what happened before, and list the trainings to go on with."""
@@ -104,7 +113,7 @@ class Book:
                 else:
                     left.append((trial, training))
             if trial.trainings[0].has_ended:
-                self._tell_search(trial)
+                self._tell_search(trial, TrialEnd(trial.trainings[0].state))
         return left
 
     def _replay(self, training: Training) -> None:
@@ -122,14 +131,18 @@ class Book:
             number = len(self.trials)
             values = self._proposals.propose(number)
             if values is not None:
-                trial = Trial(number, values)
-                trial.run_id = self._recorder.begin_trial(trial)
-                self.trials.append(trial)
-                return trial, self._begin(trial)
+                trial = self._new_trial(number, values)
+                return trial, self._begin_seed(trial)
             self._grid_has_ended = True
         for trial in self.due_for_another_seed():
-            return trial, self._begin(trial)
+            return trial, self._begin_seed(trial)
         return None
+
+    def _new_trial(self, number: int, values: Values) -> Trial:
+        trial = Trial(number, values)
+        trial.run_id = self._recorder.begin_trial(trial)
+        self.trials.append(trial)
+        return trial
 
     @property
     def is_done(self) -> bool:
@@ -140,10 +153,12 @@ class Book:
         is_proposed = len(self.trials) >= self.settings.budget.trials or self._grid_has_ended
         return self._is_spent() or (is_proposed and not self.due_for_another_seed())
 
-    def _begin(self, trial: Trial) -> Training:
+    def _begin_seed(self, trial: Trial) -> Training:
         seed = self.settings.seeds.values[len(trial.trainings)]
-        training = Training(seed, run_name(self._name, trial.number, seed))
-        training.run_id = self._recorder.begin_training(trial, training)
+        return self._begin(trial, Training(seed, run_name(self._name, trial.number, seed)))
+
+    def _begin(self, trial: Trial, training: Training) -> Training:
+        training.run_id = self._recorder.begin_training(trial, training, self.changes(trial, training))
         trial.trainings.append(training)
         self._ledger.keep(trial)
         return training
@@ -167,6 +182,10 @@ class Book:
 
     def note(self, trial: Trial, training: Training, evaluated: Evaluated) -> bool:
         """Take note of an evaluation, and tell whether the training should stop there."""
+        self._keep_evaluation(trial, training, evaluated)
+        return self._stops(training, training.first_objective())
+
+    def _keep_evaluation(self, trial: Trial, training: Training, evaluated: Evaluated) -> None:
         objectives = [evaluated.metrics[metric] for metric in self.settings.metrics]
         point = (float(evaluated.epoch), evaluated.metrics[SCORE], *objectives)
         if not training.curve or training.curve[-1][0] < evaluated.epoch:
@@ -176,7 +195,6 @@ class Book:
         training.seconds = evaluated.seconds
         training.images = evaluated.images
         self._ledger.keep(trial)
-        return self._stops(training, training.first_objective())
 
     def _stops(self, training: Training, curve: list[tuple[int, float]]) -> bool:
         is_first = training.seed == self.settings.seeds.values[0]
@@ -184,17 +202,20 @@ class Book:
 
     def end(self, trial: Trial, training: Training, end: TrialEnd) -> None:
         """Take note of how a training ended."""
+        if training is trial.trainings[0]:
+            self._tell_search(trial, end)
+        self._keep_end(trial, training, end)
+
+    def _keep_end(self, trial: Trial, training: Training, end: TrialEnd) -> None:
         training.state, training.reason = end.state, end.reason
         self._ledger.keep(trial)
         self._ledger.keep_spent(self._clock() - self._began_s)
-        if training is trial.trainings[0]:
-            self._tell_search(trial)
         self._recorder.end_training(trial, training, self.standing(trial))
 
-    def _tell_search(self, trial: Trial) -> None:
+    def _tell_search(self, trial: Trial, end: TrialEnd) -> None:
         """Tell the search the first seed's scores; of one that was stopped early those that it had."""
         first = trial.trainings[0]
-        has_scores = first.state in ("finished", "stopped early") and first.chosen is not None
+        has_scores = end.state in ("finished", "stopped early") and first.chosen is not None
         self._proposals.tell(trial.number, first.chosen[1:] if has_scores and first.chosen else None)
 
     def model(self, objective: int = 0) -> SeedModel:

@@ -53,6 +53,6 @@ class Proposals:
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """Make a sampler whose draws depend on the number, so that it draws anew alike after a restart."""
         seed = int(fingerprint([self._search.seed, number])[:8], 16)
-        if self._search.kind == "random":
+        if self._search.kind != "tpe":
             return optuna.samplers.RandomSampler(seed)
         return optuna.samplers.TPESampler(n_startup_trials=self._search.startup_trials, seed=seed)

@@ -18,6 +18,22 @@ from tuning.space import Values
 
 
 @dataclass
+class Part:
+    """The part of a training that a member of a population has between two comparisons.
+
+    `root`, `stages` and `values` are its lineage, see `tuning.population`; `parent` is the run whose state at
+    `from_epoch` it goes on from.
+    """
+
+    root: Values
+    stages: list[dict[str, Any]]
+    values: Values
+    from_epoch: int
+    until_epoch: int
+    parent: str | None = None
+
+
+@dataclass
 class Training:
     """A configuration trained with one seed.
 
@@ -34,6 +50,7 @@ class Training:
     seconds: float = 0.0
     images: int = 0
     conflict: float | None = None
+    part: Part | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -42,10 +59,14 @@ class Training:
 
     @property
     def chosen(self) -> tuple[float, ...] | None:
-        """The evaluation of the checkpoint that the validation identities chose: epoch, then the objectives."""
+        """The evaluation of the checkpoint that the validation identities chose: epoch, then the objectives.
+
+        Of a part it is the last one, whose state another part may go on from.
+        """
         if not self.curve:
             return None
-        epoch, _, *objectives = max(self.curve, key=lambda point: (point[1], -point[0]))
+        best = self.curve[-1] if self.part else max(self.curve, key=lambda point: (point[1], -point[0]))
+        epoch, _, *objectives = best
         return (epoch, *objectives)
 
     def first_objective(self) -> list[tuple[int, float]]:
@@ -118,7 +139,13 @@ class Ledger:
 
 def _trial(content: dict[str, Any]) -> Trial:
     trainings = [
-        Training(**{**training, "curve": [tuple(point) for point in training["curve"]]})
+        Training(
+            **{
+                **training,
+                "curve": [tuple(point) for point in training["curve"]],
+                "part": Part(**training["part"]) if training["part"] else None,
+            }
+        )
         for training in content["trainings"]
     ]
     return Trial(**{**content, "trainings": trainings})
@@ -127,6 +154,11 @@ def _trial(content: dict[str, Any]) -> Trial:
 def run_name(sweep: str, number: int, seed: int) -> str:
     """Name the run of a configuration with a seed, without clock or chance."""
     return f"{sweep}-{number:05d}-seed-{seed}"
+
+
+def part_name(sweep: str, member: int, from_epoch: int) -> str:
+    """Name the run of a member's part."""
+    return f"{sweep}-{member:05d}-from-{from_epoch:05d}"
 
 
 def count_states(trials: Sequence[Trial]) -> dict[str, int]:

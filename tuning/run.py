@@ -61,9 +61,10 @@ class Common:
         Raises:
             UsageError: they contradict each other.
         """
+        without_seed = {key: value for key, value in training.items() if key != "seed"}
         changes = {**nested(changes), "seed": training["seed"], "name": training["run"]}
         settings = to_dict(build_config(merge(self.settings, changes)))
-        return TrialTask(training["run"], settings, self.store, self.tracking_uri, training["run_id"])
+        return TrialTask(settings=settings, store=self.store, tracking_uri=self.tracking_uri, **without_seed)
 
 
 def run_sweep(book: Book, common: Common, *, concurrent: int, changed: Callable[[], None]) -> None:
@@ -141,6 +142,16 @@ def _train(config: dict[str, Any], common: Common) -> dict[str, Any]:
     return {END: json.dumps(asdict(end))}
 
 
+def _plain(training: Training) -> dict[str, Any]:
+    """Give what the task of a training takes of its record."""
+    plain: dict[str, Any] = {"seed": training.seed, "run": training.run, "run_id": training.run_id}
+    if training.part is not None:
+        plain |= {"until_epoch": training.part.until_epoch}
+    if training.part is not None and training.part.parent is not None:
+        plain |= {"parent": training.part.parent, "parent_epoch": training.part.from_epoch}
+    return plain
+
+
 class _Desk:
     """Where Tune's search and scheduler meet the book; their calls come from one thread, that of Tune's loop.
 
@@ -166,8 +177,7 @@ class _Desk:
             if found is not None:
                 trial, training = self._under_way[tune_id] = found
                 self._changed()
-                own = {"seed": training.seed, "run": training.run, "run_id": training.run_id}
-                return {"changes": self._book.changes(trial), "training": own}
+                return {"changes": self._book.changes(trial, training), "training": _plain(training)}
         return str(Searcher.FINISHED) if self.error or self._book.is_done else None
 
     def note(self, tune_id: str, result: dict[str, Any]) -> bool:
@@ -196,7 +206,7 @@ class _Desk:
         if END in result:
             return TrialEnd(**json.loads(result[END]))
         end = TrialEnd("stopped early", f"behind others after epoch {int(training.curve[-1][0])}")
-        keep_end(self._common.task(self._book.changes(trial), vars(training)), end)
+        keep_end(self._common.task(self._book.changes(trial, training), _plain(training)), end)
         return end
 
     @contextlib.contextmanager

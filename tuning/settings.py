@@ -16,13 +16,17 @@ Share = Annotated[float, Field(gt=0, le=1)]
 class SearchConfig(Section):
     """Where configurations come from."""
 
-    kind: Literal["grid", "random", "tpe"] = "tpe"
+    kind: Literal["grid", "random", "tpe", "pbt"] = "tpe"
     """`grid` takes every combination; `tpe` is Optuna's tree-structured Parzen estimator, which with two objectives
-    looks for their Pareto front."""
+    looks for their Pareto front; `pbt` is population based training, whose members change settings while they train."""
     seed: int = 0
     """Of what is drawn."""
     startup_trials: Count = 10
     """Configurations that `tpe` draws at random before it learns from their scores."""
+    generation_epochs: Count = 4
+    """CAP epochs after which the members of a population are compared."""
+    exploit_share: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    """Share of a population that takes over another member's state each time."""
 
 
 class StoppingConfig(Section):
@@ -93,6 +97,15 @@ class SweepSettings(Section):
     def _differ(self) -> SweepSettings:
         if len(set(self.objectives)) < len(self.objectives):
             raise ValueError(f"objectives name '{self.objectives[0]}' twice: give another, or one alone")
+        return self
+
+    @model_validator(mode="after")
+    def _population_is_whole(self) -> SweepSettings:
+        if self.search.kind == "pbt" and (self.stopping.kind != "none" or len(self.seeds.values) > 1):
+            raise ValueError(
+                f"search.kind is 'pbt' with stopping.kind '{self.stopping.kind}' and {len(self.seeds.values)} seeds: a "
+                "population stops nobody and has one seed, so set stopping.kind to none and give one of seeds.values"
+            )
         return self
 
     @property

@@ -27,6 +27,7 @@ from rlq_ray.config.load import to_dict
 from rlq_ray.errors import UsageError
 from rlq_ray.storage import probe_writable
 from tuning.book import Book
+from tuning.population_book import PopulationBook
 from tuning.record import Ledger, Trial
 from tuning.run import Common, room, run_sweep
 
@@ -134,7 +135,7 @@ def carry_out(sweep: Sweep) -> SweepReport:
             tags={"rlq.kind": "sweep"},
         ) as parent:
             recorder = SweepRecorder(parent, sweep.name, file, overrides, hashes)
-            book = Book(
+            book = (PopulationBook if file.search.kind == "pbt" else Book)(
                 sweep.name,
                 space=file.space,
                 settings=file,

@@ -13,6 +13,7 @@ from pipelines.study_file import StudyFile, read_study
 from rlq_ray.config.load import flatten, merge, nested, read_settings, to_dict
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.errors import UsageError
+from tuning.population import check_population_space
 from tuning.settings import SweepSettings
 from tuning.space import Space, check_space, examples, settings_of
 
@@ -33,6 +34,8 @@ class SweepFile(StudyFile, SweepSettings):
     def _space_can_be_searched(self) -> SweepFile:
         try:
             check_space(self.space)
+            if self.search.kind == "pbt":
+                check_population_space(self.space)
         except UsageError as error:
             raise ValueError(str(error)) from error
         return self
@@ -43,19 +46,23 @@ class SweepFile(StudyFile, SweepSettings):
         Raises:
             UsageError: a setting is unknown, or contradicts another.
         """
-        return self.recipe_config(self.recipe, nested(settings_of(self.space, values)), self.name, overrides)
+        return self.changed_config(settings_of(self.space, values), overrides)
+
+    def changed_config(self, changes: Mapping[str, Any], overrides: Iterable[str]) -> ExperimentConfig:
+        """Build the configuration with some dotted settings changed; see `config`."""
+        return self.recipe_config(self.recipe, nested(changes), self.name, overrides)
 
     def epochs(self, overrides: Iterable[str]) -> int:
         """Give the CAP epochs of a whole training."""
         return self.config({}, [*NAMES_TO_COME, *overrides]).train.epochs
 
-    def recipe_of(self, values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-        """Give a recipe's settings, complete but for data and teacher, that trains what a configuration trained."""
+    def recipe_of(self, changes: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+        """Give a recipe's settings, complete but for data and teacher, that changes some dotted settings."""
         overrides = list(overrides)
-        config = flatten(to_dict(self.config(values, [*NAMES_TO_COME, *overrides])))
+        config = flatten(to_dict(self.changed_config(changes, [*NAMES_TO_COME, *overrides])))
         overridden = {key: config[key] for override in overrides if (key := override.partition("=")[0].strip())}
-        changes = nested({**settings_of(self.space, values), **overridden})
-        own = merge(read_settings(recipe_path(self.recipe)), merge(self.settings, changes))
+        changed = nested({**changes, **overridden})
+        own = merge(read_settings(recipe_path(self.recipe)), merge(self.settings, changed))
         return {key: value for key, value in own.items() if key != "data" or value}
 
     def check(self, overrides: Iterable[str]) -> None:

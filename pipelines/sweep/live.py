@@ -55,13 +55,16 @@ class SweepLive:
         return [training for trial in self._book.trials for training in trial.trainings if training.has_ended]
 
     def _describe(self, trial: Trial, training: Training) -> str:
-        values = ", ".join(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in trial.values.items())
+        part = training.part
+        chosen = part.values if part else trial.values
+        values = ", ".join(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in chosen.items())
         objectives = training.chosen[1:] if training.chosen else ()
         scores = " · ".join(
             f"{name} {100 * score:.1f}" for name, score in zip(self._file.objectives, objectives, strict=False)
         )
         why = f": {training.reason}" if training.reason else ""
-        return f"{trial.number} · {values} · seed {training.seed} · {training.state}{why} · {scores}"
+        what = f"epochs {part.from_epoch} to {part.until_epoch}" if part else f"seed {training.seed}"
+        return f"{trial.number} · {values} · {what} · {training.state}{why} · {scores}"
 
     def _line(self) -> str:
         counts = count_states(self._book.trials)

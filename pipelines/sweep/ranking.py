@@ -64,8 +64,8 @@ def explanations(sweep: Sweep) -> list[str]:
         return ["No trial has finished yet."] if sweep.trials else ["No trial has begun yet."]
     best, *others = sweep.ranked
     said = [
-        "Scores are in percent, means over all seeds: what a seed would have given a trial that was not trained with it "
-        "is estimated from the trials that were. What ranks is the lower "
+        "Scores are in percent, means over all seeds: what a seed would have given a trial that was not trained with "
+        "it is estimated from the trials that were. What ranks is the lower "
         f"{share(sweep.confidence)} confidence bound of {sweep.objectives[0].name}."
     ]
     like = [trial.number for trial in others if trial.is_indistinguishable]
@@ -90,7 +90,7 @@ def facts(sweep: Sweep) -> list[tuple[str, str]]:
     states = ", ".join(f"{number} {state}" for state, number in sweep.trials_by_state.items() if number)
     spread = "" if sweep.deviation is None else f"{100 * sweep.deviation:.2f} points of {sweep.objectives[0].name}"
     named = [
-        ("trials", states),
+        ("trainings", states),
         ("trained", _duration(sweep.trained_seconds)),
         ("spared by early stops", _duration(sweep.skipped_seconds)),
         ("search", sweep.search),
@@ -134,7 +134,7 @@ def _cells(trial: Trial, sweep: Sweep) -> tuple[Cell, ...]:
     rank = MISSING if trial.rank is None else str(trial.rank)
     like = f" {LIKE_THE_BEST}" if trial.is_indistinguishable and not best else ""
     front = f" {ON_THE_FRONT}" if trial.is_pareto else ""
-    done = sum(training.state == "finished" for training in trial.trainings)
+    done = len({training.seed for training in trial.trainings if training.state == "finished"})
     means = [Cell(percent(score), score) for score in trial.mean[1:]] or [
         Cell(MISSING, None) for _ in sweep.objectives[1:]
     ]

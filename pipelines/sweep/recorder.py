@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pipelines.sweep.file import SweepFile
 from pipelines.tracked import TrackedRun, log_set_up
@@ -55,13 +56,13 @@ class SweepRecorder:
             tracker.log_params({key: str(value) for key, value in trial.values.items()})
         return run_id
 
-    def begin_training(self, trial: Trial, training: Training) -> str:
+    def begin_training(self, trial: Trial, training: Training, changes: Mapping[str, Any]) -> str:
         """Make the run of a training, with its whole configuration."""
         tags = {"rlq.kind": "training", "rlq.sweep": self._name, "rlq.recipe": self._file.recipe}
         run_id = self._create(training.run, trial.run_id, tags)
         overrides = [*self._overrides, f"seed={training.seed}"]
         with self._writing(run_id) as tracker, contextlib.suppress(UsageError):  # which the training itself tells
-            log_set_up(tracker, self._file.config(trial.values, overrides), self._data_hashes)
+            log_set_up(tracker, self._file.changed_config(changes, overrides), self._data_hashes)
         return run_id
 
     def end_training(self, trial: Trial, training: Training, standing: Standing | None) -> None:

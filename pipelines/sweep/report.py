@@ -14,9 +14,11 @@ import tomli_w
 
 from pipelines.sweep.file import SweepFile
 from rlq_ray.tracking import describe_environment, flatten_environment
+from tuning.book import changes_of
 from tuning.importance import importance
 from tuning.record import Training, Trial, count_states, fit_trials
 from tuning.seeds import SeedModel, pareto_front
+from tuning.space import Values
 
 SweepReport = dict[str, Any]
 
@@ -47,7 +49,7 @@ def build_sweep_report(
             "number": trial.number,
             "state": trial.state,
             "reason": trial.trainings[-1].reason,
-            "values": trial.values,
+            "values": _values(trial),
             "rank": rank.get(trial.number),
             "mean": means.get(trial.number),
             "lower": models[0].lower_bound(trial.number, confidence) if trial in ranked else None,
@@ -101,7 +103,7 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
     if not ranked:
         return ["No trial has finished yet."]
     best, label = ranked[0], report["objectives"][0]["label"]
-    seeds = len([one for one in best["trainings"] if one["state"] == "finished"])
+    seeds = len({one["seed"] for one in best["trainings"] if one["state"] == "finished"})
     text = f"Trial {best['number']} is the best: {label} {_score(best)} on the validation identities"
     sentences = [f"{text}, {seeds} seed{'' if seeds == 1 else 's'}."]
     if report["deviation"] is None:
@@ -116,9 +118,9 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
     else:
         sentences.append(f"At {percent} the seeds tell it apart from every other one.")
     sentences.append(
-        f"Trainings scatter by {100 * report['deviation']:.1f} points, beside what a seed does to all. The best of many "
-        "is chosen for its luck too, and intervals over seeds say nothing of other identities: train the winner with "
-        "new seeds and measure it on the test identities before you believe its score."
+        f"Trainings scatter by {100 * report['deviation']:.1f} points, beside what a seed does to all. The best of "
+        "many is chosen for its luck too, and intervals over seeds say nothing of other identities: train the winner "
+        "with new seeds and measure it on the test identities before you believe its score."
     )
     return sentences
 
@@ -150,6 +152,12 @@ def _training(training: Training) -> dict[str, Any]:
     }
 
 
+def _values(trial: Trial) -> Values:
+    """Give what a configuration changes; of a member of a population what it has come to."""
+    part = trial.trainings[-1].part
+    return part.values if part else trial.values
+
+
 def _conflicts(trials: Sequence[Trial]) -> list[tuple[int, float]] | None:
     found = []
     for trial in trials:
@@ -171,7 +179,8 @@ def _skipped_seconds(trials: Sequence[Trial], epochs: int) -> float:
 
 
 def _recipe(file: SweepFile, trial: Trial, name: str, overrides: Sequence[str]) -> str:
-    settings = {**file.recipe_of(trial.values, overrides), "name": f"{name}-winner"}
+    changes = changes_of(file.space, trial, trial.finished()[-1])
+    settings = {**file.recipe_of(changes, overrides), "name": f"{name}-winner"}
     head = (
         f"# Configuration {trial.number} of the sweep {name}.\n"
         "#   rlq train FILE.toml data.target=URI data.external=URI teacher=URI\n"

@@ -34,9 +34,9 @@ FINAL: tuple[RunState, ...] = ("finished", "diverged", "stopped early")
 class TrialTask:
     """What a training of a sweep is given.
 
-    `settings` are the whole configuration in plain values. `parent` is the URI of a checkpoint of the same network that
-    the training goes on from with all its state. It ends after the CAP epoch `until_epoch`, or where the configuration
-    says.
+    `settings` are the whole configuration in plain values. `parent` is another training of the sweep with the same
+    network, from whose state after `parent_epoch` CAP epochs this one goes on. It ends after the CAP epoch
+    `until_epoch`, or where the configuration says.
     """
 
     run: str
@@ -45,6 +45,7 @@ class TrialTask:
     tracking_uri: str | None = None
     run_id: str | None = None
     parent: str | None = None
+    parent_epoch: int = 0
     until_epoch: int | None = None
 
 
@@ -111,7 +112,7 @@ class _Keeper:
 
     def checkpoint(self, epoch: int) -> Location:
         """Say where the checkpoint of an epoch lies."""
-        return self.folder / f"epoch_{epoch:05d}"
+        return checkpoint_of(locate(self.task.store), self.task.run, epoch)
 
     def drop_but(self, epochs: set[int]) -> None:
         """Delete the checkpoints of other epochs, the card first, so that half a one is none."""
@@ -137,7 +138,14 @@ class _Keeper:
         """
         if self.curve:
             return read_state(self.checkpoint(self.curve[-1].epoch))
-        return read_state(locate(self.task.parent)) if self.task.parent else None
+        if self.task.parent is None:
+            return None
+        return read_state(checkpoint_of(locate(self.task.store), self.task.parent, self.task.parent_epoch))
+
+
+def checkpoint_of(store: Location, run: str, epoch: int) -> Location:
+    """Say where the checkpoint of a run after a CAP epoch lies."""
+    return runs_folder(store) / run / f"epoch_{epoch:05d}"
 
 
 def train_trial(task: TrialTask, report: Callable[[Evaluated], None]) -> TrialEnd:
