@@ -20,8 +20,8 @@ from rlq_ray.config.load import load_recipe
 from rlq_ray.distributed.runs import find_run, runs_folder
 from rlq_ray.errors import UsageError
 from rlq_ray.storage import locate, read_bytes
-from rlq_ray.tracking.mlflow_tracker import MlflowStore
 from rlq_ray.tracking.base import RunRecord
+from rlq_ray.tracking.mlflow_tracker import MlflowStore
 from tuning.record import Training
 
 SETTINGS = ("evaluate.bootstrap_samples=0",)
