@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rlq_ray.config.schema import DataConfig
 from rlq_ray.data.buffers import BufferPool
-from rlq_ray.data.decode import decode_batch, decode_mask_onto, decode_onto
+from rlq_ray.data.decode import decode_batch, decode_mask_onto, decode_onto, decode_plain_onto
 from rlq_ray.data.index import UNKNOWN, Names
 from rlq_ray.data.partition import Rows
 from rlq_ray.data.reader import DataSet, EncodedImage
@@ -104,7 +104,7 @@ class Assembler:
         size_B2 = np.stack([index.height[rows], index.width[rows]], axis=1).astype(np.int64)
         shirt_B1HW, trousers_B1HW, mask_faulty_B = self._masks(rows, encoded) if self._with_masks else (None,) * 3
         return Batch(
-            image_BCHW=self._images(encoded),
+            image_BCHW=self._images(rows, encoded),
             identity_B=_tensor(labels.identity[rows]),
             clothes_B=_tensor(labels.clothes[rows]),
             camera_B=_tensor(labels.camera[rows]),
@@ -117,13 +117,16 @@ class Assembler:
             mask_faulty_B=mask_faulty_B,
         )
 
-    def _images(self, encoded: Sequence[EncodedImage]) -> torch.Tensor:
+    def _images(self, rows: Rows, encoded: Sequence[EncodedImage]) -> torch.Tensor:
         if self._on_device:
             files = [(image.image, image) for image in encoded]
             return decode_batch(files, self._height, self._width, self._device)
         image_BHWC = self._buffers.take((len(encoded), self._height, self._width, 3))
-        for canvas_HWC, image in zip(image_BHWC.numpy(), encoded, strict=True):
-            decode_onto(canvas_HWC, image.image, image)
+        index = self._dataset.index
+        has_the_size = (index.height[rows] == self._height) & (index.width[rows] == self._width)
+        plain_B = (index.plain_jpeg[rows] & has_the_size).tolist()
+        for canvas_HWC, image, is_plain in zip(image_BHWC.numpy(), encoded, plain_B, strict=True):
+            (decode_plain_onto if is_plain else decode_onto)(canvas_HWC, image.image, image)
         return image_BHWC.permute(0, 3, 1, 2)
 
     def _masks(self, rows: Rows, encoded: Sequence[EncodedImage]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -63,6 +63,18 @@ def decode_onto(canvas_HWC: Pixels, encoded: Encoded, source: Source) -> tuple[i
     return size
 
 
+def decode_plain_onto(canvas_HWC: Pixels, encoded: Encoded, source: Source) -> None:
+    """Decode a plain JPEG of the canvas's size, as the index says it is, into a slot `(H, W, 3)`.
+
+    Raises:
+        DataError: unreadable or truncated.
+    """
+    try:
+        simplejpeg.decode_jpeg(encoded, buffer=canvas_HWC)
+    except ValueError:
+        decode_onto(canvas_HWC, encoded, source)
+
+
 def decode_batch(
     files: Sequence[tuple[Encoded, Source]], height: int, width: int, device: torch.device
 ) -> torch.Tensor:
@@ -77,7 +89,7 @@ def decode_batch(
     image_BCHW = torch.empty(
         (len(files), 3, height, width), dtype=torch.uint8, device=device, memory_format=torch.channels_last
     )
-    jpegs = [place for place, (encoded, _) in enumerate(files) if _is_plain_jpeg(encoded)]
+    jpegs = [place for place, (encoded, _) in enumerate(files) if is_plain_jpeg(encoded)]
     decoded = dict(zip(jpegs, _decode_jpegs([files[place] for place in jpegs], device), strict=True))
     for place, (encoded, source) in enumerate(files):
         image_CHW = decoded.get(place)
@@ -103,7 +115,7 @@ def _decode_jpegs(files: Sequence[tuple[Encoded, Source]], device: torch.device)
     return decoded
 
 
-def _is_plain_jpeg(encoded: Encoded) -> bool:
+def is_plain_jpeg(encoded: Encoded) -> bool:
     """Tell whether it is a JPEG in a colour space that every decoder takes alike."""
     try:
         return encoded[:2] == _JPEG_START and simplejpeg.decode_jpeg_header(encoded)[2] in ("YCbCr", "Gray")

@@ -91,7 +91,7 @@ class Index:
     stored image's pixels. `group` numbers the row groups over all shards, ascending; group g has the rows from
     `first_row[g]` to `first_row[g + 1]`, in shard `shard_of_group[g]` of the manifest's list. `files` has the ranges
     of the images and of the masks, if there are any; the checksums of a group are of its images, and of what lies from
-    there to the end of its masks.
+    there to the end of its masks. `plain_jpeg` marks images that every decoder takes alike.
     """
 
     identity: Names
@@ -110,6 +110,7 @@ class Index:
     files: dict[str, FileRanges]
     images_crc32: NDArray[np.uint32]
     masks_crc32: NDArray[np.uint32]
+    plain_jpeg: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.camera)
@@ -161,6 +162,7 @@ def index_from_table(table: pa.Table) -> Index:
         files=files,
         images_crc32=_numbers(table, "images_crc32")[first_row],
         masks_crc32=_numbers(table, "masks_crc32")[first_row],
+        plain_jpeg=_numbers(table, "plain_jpeg"),
     )
 
 

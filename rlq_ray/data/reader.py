@@ -23,7 +23,7 @@ from rlq_ray.data.disk_cache import DiskCache, default_folder
 from rlq_ray.data.index import Index, Texts, index_from_table
 from rlq_ray.data.manifest import Manifest, read_manifest
 from rlq_ray.data.open_groups import GroupKey, OpenGroups
-from rlq_ray.data.records import MASK_COLUMNS, ImageRecord, table_to_records
+from rlq_ray.data.records import MASK_COLUMNS, RANGES_SCHEMA, ImageRecord, table_to_records
 from rlq_ray.errors import DataError, NotFoundError
 from rlq_ray.storage import Content, Location, RangeReader, ReadCounts, locate, read_bytes
 
@@ -218,7 +218,7 @@ class DataSet:
 
 
 def read_index(location: Location, manifest: Manifest) -> pa.Table:
-    """Read the index file of a data set, all of its columns.
+    """Read the index file of a data set, all of its columns; no image of an older one is marked as a plain JPEG.
 
     Raises:
         DataError: it is damaged.
@@ -227,7 +227,11 @@ def read_index(location: Location, manifest: Manifest) -> pa.Table:
     content = read_bytes(location / manifest.index.path)
     if hashlib.sha256(content).hexdigest() != manifest.index.sha256:
         raise DataError(f"{location / manifest.index.path} is damaged: ingest the data set again")
-    return pq.read_table(pa.BufferReader(content))
+    table = pq.read_table(pa.BufferReader(content))
+    if "plain_jpeg" in table.column_names:
+        return table
+    place = table.column_names.index("masks_crc32") + 1
+    return table.add_column(place, RANGES_SCHEMA.field("plain_jpeg"), pa.array(np.zeros(len(table), np.bool_)))
 
 
 def _reopen(location: Location, bounds: dict[str, Any]) -> DataSet:

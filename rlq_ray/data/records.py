@@ -56,12 +56,14 @@ RANGES_SCHEMA = pa.schema(
         ),
         pa.field("images_crc32", pa.uint32(), nullable=False),
         pa.field("masks_crc32", pa.uint32(), nullable=False),
+        pa.field("plain_jpeg", pa.bool_(), nullable=False),
     ]
 )
 """Where a row's files lie within its shard, in bytes; size 0 if there is no such file.
 
 `images_crc32` is of the shard's bytes from the first image of the row's row group to the end of the last, `masks_crc32`
-of those from there to the end of its last mask."""
+of those from there to the end of its last mask. `plain_jpeg` marks an image that every decoder takes alike, so that
+its header need not be looked at again."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlq_ray.data.decode import decode_rgb
+from rlq_ray.data.decode import decode_rgb, is_plain_jpeg
 from rlq_ray.data.jobs import PlannedImage, ShardJob, WrittenShard
 from rlq_ray.data.ledger import LedgerEntry, record_shard
 from rlq_ray.data.manifest import ShardEntry
@@ -134,7 +135,7 @@ def _num_row_groups(rows: pa.Table) -> int:
 
 def _ranges(content: bytes, table: pa.Table, metadata: pq.RowGroupMetaData, group: int) -> pa.Table:
     """Find every file of a row group in the shard's bytes; plain pages hold files in the order of their rows."""
-    found: dict[str, list[int]] = {name: [] for name in RANGES_SCHEMA.names}
+    found: dict[str, list[Any]] = {name: [] for name in RANGES_SCHEMA.names}
     starts = {
         metadata.column(number).path_in_schema: metadata.column(number).data_page_offset
         for number in range(metadata.num_columns)
@@ -147,6 +148,8 @@ def _ranges(content: bytes, table: pa.Table, metadata: pq.RowGroupMetaData, grou
                 position = content.find(value, position)
             found[f"{column}_offset"].append(position)
             found[f"{column}_size"].append(len(value) if value else 0)
+            if column == "image":
+                found["plain_jpeg"].append(is_plain_jpeg(value))
             position += len(value) if value else 0
     start = found["image_offset"][0]
     images_end, *ends = (_end_of_files(found[f"{column}_offset"], found[f"{column}_size"]) for column in FILE_COLUMNS)

@@ -10,7 +10,14 @@ import simplejpeg
 import torch
 from PIL import Image
 
-from rlq_ray.data.decode import decode_batch, decode_mask_onto, decode_onto, decode_rgb
+from rlq_ray.data.decode import (
+    decode_batch,
+    decode_mask_onto,
+    decode_onto,
+    decode_plain_onto,
+    decode_rgb,
+    is_plain_jpeg,
+)
 from rlq_ray.errors import DataError
 
 
@@ -34,6 +41,18 @@ def test_pixels_are_those_of_pil(mode, kind):
     assert decode_onto(canvas[1], encoded, "x") == (48, 24)
     np.testing.assert_array_equal(canvas[1], expected)
     assert not canvas[0].any()
+
+
+@pytest.mark.parametrize(("mode", "kind"), CASES)
+def test_only_what_decodes_alike_without_a_look_at_its_header_is_marked(mode, kind):
+    encoded = encode(mode, kind)
+    assert is_plain_jpeg(encoded) == ((mode, kind) in (("RGB", "JPEG"), ("L", "JPEG")))
+    if is_plain_jpeg(encoded):
+        canvas = np.zeros((48, 24, 3), dtype=np.uint8)
+        decode_plain_onto(canvas, encoded, "x")
+        np.testing.assert_array_equal(canvas, decode_rgb(encoded, "x"))
+        with pytest.raises(DataError, match=r"cannot decode train/a\.jpg"):
+            decode_plain_onto(canvas, encoded[: len(encoded) // 2], "train/a.jpg")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

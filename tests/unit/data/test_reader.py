@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rlq_ray.data import DataSet, finish_ingest, plan_ingest, write_shard
+from rlq_ray.data import DataSet, finish_ingest, forget_identity, plan_ingest, read_manifest, write_shard
+from rlq_ray.data.manifest import make_manifest, write_manifest
+from rlq_ray.data.reader import read_index
+from rlq_ray.data.shards import write_table
 from rlq_ray.errors import DataError
+from rlq_ray.storage import locate
 
 
 @pytest.fixture
@@ -67,6 +71,21 @@ def test_a_shard_of_another_length_or_none_is_noticed(copy_uri):
     shard.unlink()
     with pytest.raises(DataError, match="is gone"):
         DataSet.open(str(copy_uri)).read_row(5)
+
+
+def test_a_data_set_from_before_plain_jpegs_were_marked_is_read_and_rewritten(copy_uri):
+    place = locate(copy_uri)
+    manifest = read_manifest(place)
+    index = write_table(place, "index", read_index(place, manifest).drop_columns("plain_jpeg"))
+    kept = manifest.model_copy(update={"index": index}).model_dump(exclude={"created", "content_hash"})
+    write_manifest(place, make_manifest(**kept))
+    before = DataSet.open(place)
+    assert not before.index.plain_jpeg.any()
+    forget_identity(copy_uri, "003")
+    after = DataSet.open(place)
+    assert after.index.plain_jpeg.dtype == bool
+    assert len(after) < len(before)
+    assert [str(image) for image in after.read_rows(range(len(after)))] == after.index.source.tolist()
 
 
 def test_a_changed_manifest_or_index_is_noticed(copy_uri):

@@ -18,7 +18,7 @@ def index_of(*rows: tuple[str, str, str, int]) -> Index:
     table = {"split": split, "identity": identity, "clothes": clothes, "camera": pa.array(camera, pa.int32())}
     table |= {name: np.zeros(len(rows), dtype=np.int32) for name in ("gender", "pose", "height", "width", "shard")}
     table |= {name: pa.repeat(value, len(rows)) for name, value in (("source", "x"), ("mask_faulty", False))}
-    table |= {field.name: pa.repeat(pa.scalar(0, field.type), len(rows)) for field in RANGES_SCHEMA}
+    table |= {field.name: pa.repeat(pa.scalar(0).cast(field.type), len(rows)) for field in RANGES_SCHEMA}
     return index_from_table(pa.table(table))
 
 
