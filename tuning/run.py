@@ -47,13 +47,15 @@ ACTOR_PATIENCE_S = 60
 class Common:
     """What all trainings of a sweep share.
 
-    That is settings in plain values, the store, the tracking store, and the names of the metrics that the book reads.
+    That is settings in plain values, the store, the tracking store, the names of the metrics that the book reads, and
+    whether each has a GPU.
     """
 
     settings: dict[str, Any]
     store: str
     tracking_uri: str | None
     reported: tuple[str, ...]
+    on_gpu: bool
 
     def task(self, changes: dict[str, Any], training: dict[str, Any]) -> TrialTask:
         """Make the task of a training, given the dotted settings that its configuration changes.
@@ -64,10 +66,22 @@ class Common:
         without_seed = {key: value for key, value in training.items() if key != "seed"}
         changes = {**nested(changes), "seed": training["seed"], "name": training["run"]}
         settings = to_dict(build_config(merge(self.settings, changes)))
-        return TrialTask(settings=settings, store=self.store, tracking_uri=self.tracking_uri, **without_seed)
+        return TrialTask(
+            settings=settings,
+            store=self.store,
+            tracking_uri=self.tracking_uri,
+            on_gpu=self.on_gpu,
+            **without_seed,
+        )
 
 
-def run_sweep(book: Book, common: Common, *, concurrent: int, changed: Callable[[], None]) -> None:
+Train = Callable[[TrialTask, Callable[[Evaluated], None]], TrialEnd]
+"""Trains a task, and reports after every evaluation."""
+
+
+def run_sweep(
+    book: Book, common: Common, *, concurrent: int, changed: Callable[[], None], train: Train = train_trial
+) -> None:
     """Run a sweep to its end on the connected cluster.
 
     Args:
@@ -75,6 +89,7 @@ def run_sweep(book: Book, common: Common, *, concurrent: int, changed: Callable[
         common: what all trainings share.
         concurrent: trainings at a time.
         changed: is called after everything that happens.
+        train: what a trial does.
 
     Raises:
         RlqError: what the book or its recorder could not go on from.
@@ -88,7 +103,7 @@ def run_sweep(book: Book, common: Common, *, concurrent: int, changed: Callable[
     workers = build_config(common.settings).workers
     with tempfile.TemporaryDirectory(prefix="rlq-tune-") as folder:
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(_train, common=common), needs(workers)),
+            tune.with_resources(tune.with_parameters(_train, common=common, train=train), needs(workers)),
             tune_config=tune.TuneConfig(
                 search_alg=_Search(desk),
                 scheduler=_EarlyStopping(desk),
@@ -112,8 +127,13 @@ def needs(workers: WorkersConfig) -> dict[str, float]:
     """Say what a training takes of the cluster.
 
     Raises:
-        UsageError: the cluster is too small for one.
+        UsageError: the cluster is too small for one, or it has several workers.
     """
+    if workers.count > 1:
+        raise UsageError(
+            f"workers.count is {workers.count}, and trainings of a sweep have one worker each, many at a time: "
+            "set workers.count=1"
+        )
     use_gpu = plan_workers(workers).use_gpu
     return {"cpu": workers.cpus, **({"gpu": 1} if use_gpu else {})}
 
@@ -125,7 +145,7 @@ def room(workers: WorkersConfig) -> int:
     return sum(int(min(node.get(kind.upper(), 0) // amount for kind, amount in need.items())) for node in nodes)
 
 
-def _train(config: dict[str, Any], common: Common) -> dict[str, Any]:
+def _train(config: dict[str, Any], common: Common, train: Train) -> dict[str, Any]:
     """Train one configuration with one seed, in an actor of Tune's."""
     os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(ACTOR_PATIENCE_S)
 
@@ -138,7 +158,7 @@ def _train(config: dict[str, Any], common: Common) -> dict[str, Any]:
     except UsageError as error:
         end = TrialEnd("failed", str(error))
     else:
-        end = train_trial(task, report)
+        end = train(task, report)
     return {END: json.dumps(asdict(end))}
 
 

@@ -29,7 +29,7 @@ from rlq_ray.storage import probe_writable
 from tuning.book import Book
 from tuning.population_book import PopulationBook
 from tuning.record import Ledger, Trial
-from tuning.run import Common, room, run_sweep
+from tuning.run import Common, needs, room, run_sweep
 
 OWN = {"seed": "seeds.values of the file", "name": "--name"}
 """Settings that a sweep sets itself, and where they are given instead."""
@@ -144,7 +144,13 @@ def carry_out(sweep: Sweep) -> SweepReport:
                 recorder=recorder,
             )
             announce_plan(file, config.workers, book, concurrent)
-            common = Common(to_dict(config), places.store.uri, places.tracking_uri, book.reported)
+            common = Common(
+                to_dict(config),
+                places.store.uri,
+                places.tracking_uri,
+                book.reported,
+                on_gpu="gpu" in needs(config.workers),
+            )
             papers = _Papers(sweep)
             try:
                 with SweepLive(file, book, concurrent) as live:

@@ -36,7 +36,7 @@ class TrialTask:
 
     `settings` are the whole configuration in plain values. `parent` is another training of the sweep with the same
     network, from whose state after `parent_epoch` CAP epochs this one goes on. It ends after the CAP epoch
-    `until_epoch`, or where the configuration says.
+    `until_epoch`, or where the configuration says. `on_gpu` says whether the process has a GPU of its own.
     """
 
     run: str
@@ -47,6 +47,7 @@ class TrialTask:
     parent: str | None = None
     parent_epoch: int = 0
     until_epoch: int | None = None
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _train(task: TrialTask, config: ExperimentConfig, keeper: _Keeper) -> TrialE
             run_training(
                 config,
                 world=world,
-                device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+                device=torch.device("cuda" if task.on_gpu else "cpu"),
                 tracker=open_tracker(task.tracking_uri, task.run_id, world),
                 tell=_nobody,
                 keep=keeper,
