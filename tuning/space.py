@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import numpy as np
@@ -36,7 +36,7 @@ class Domain(Section):
     points: Annotated[int, Field(ge=2)] = 5
     """Values that a grid takes of a range, evenly spread, ends included."""
     when: Annotated[dict[str, tuple[Any, ...]], Field(default_factory=dict)]
-    """Earlier settings of the space, and values of each with which this one counts."""
+    """Earlier settings of the space, of `choice` or `named`, and values of each with which this one counts."""
 
     @field_validator("when", mode="before")
     @classmethod
@@ -53,6 +53,9 @@ class Domain(Section):
         for low, high in ranges:
             if low >= high:
                 raise ValueError(f"a domain goes from {low:g} to {high:g}: give the smaller end first")
+        words = list(map(_word, self.choice))
+        if repeated := [word for word in words if words.count(word) > 1]:
+            raise ValueError(f"a choice has {repeated[0]} twice: give each value once")
         return self
 
     @property
@@ -99,25 +102,44 @@ class Chooser(Protocol):
 
 
 def check_space(space: Mapping[str, Domain]) -> None:
-    """Refuse a condition that can never hold.
+    """Refuse a space in which some value can never be taken, or in which two of its keys change the same setting.
 
     Raises:
-        UsageError: it names a setting that does not come before, or a value that this one cannot take.
+        UsageError: it is empty; a condition names a setting that does not come before or is a range, or a value that
+            this one cannot take; conditions exclude each other; a setting is changed twice.
     """
     if not space:
-        raise UsageError('the space is empty: name a setting to search, such as "schedule.tad_steps" = [1, 2, 4]')
+        raise UsageError(
+            'the space is empty: name a setting to search, such as "schedule.tad_steps" = { choice = [1, 2, 4] }'
+        )
     earlier: dict[str, Domain] = {}
+    changed_by: dict[str, str] = {}
     for key, domain in space.items():
         for other, allowed in domain.when.items():
-            if other not in earlier:
-                raise UsageError(f"the space lets {key} count when {other} has a value: put {other} before it")
-            options = list(map(_word, earlier[other].options))
-            if options and not set(map(_word, allowed)) & set(options):
-                raise UsageError(
-                    f"the space lets {key} count when {other} is {allowed[0]!r}, which it never is: "
-                    f"take one of {', '.join(options)}"
-                )
+            _check_condition(key, other, allowed, earlier)
         earlier[key] = domain
+        if _where_it_counts(earlier, key) is None:
+            raise UsageError(f"the space lets {key} never count, as its conditions exclude each other: mend its 'when'")
+        for setting in sorted({*itertools.chain(*domain.named.values())}) if domain.named else [key]:
+            if setting in changed_by:
+                raise UsageError(
+                    f"the space changes {setting} both by {changed_by[setting]} and by {key}: take one of them away"
+                )
+            changed_by[setting] = key
+
+
+def _check_condition(key: str, other: str, allowed: Sequence[Any], earlier: Mapping[str, Domain]) -> None:
+    """Refuse a condition on a setting that does not come before, or that can never hold."""
+    if other not in earlier:
+        raise UsageError(f"the space lets {key} count when {other} has a value: put {other} before it")
+    options = list(map(_word, earlier[other].options))
+    if not options:
+        raise UsageError(f"the space lets {key} count when {other} has a value, but that is a range: make it a choice")
+    if never := [value for value in allowed if _word(value) not in options]:
+        raise UsageError(
+            f"the space lets {key} count when {other} is {_word(never[0])}, which it never is: "
+            f"take one of {', '.join(options)}"
+        )
 
 
 def choose(space: Mapping[str, Domain], chooser: Chooser) -> Values:
@@ -155,22 +177,23 @@ def settings_of(space: Mapping[str, Domain], values: Mapping[str, Any]) -> dict[
 
 def grid(space: Mapping[str, Domain]) -> Iterator[Values]:
     """List every combination once, the last setting changing fastest; those that do not count are left out."""
-    seen = set()
-    for combination in itertools.product(*(domain.grid() for domain in space.values())):
-        values: Values = {}
-        for (key, domain), value in zip(space.items(), combination, strict=True):
-            if domain.counts(values):
-                values[key] = value
-        if (word := _word(values)) not in seen:
-            seen.add(word)
-            yield values
+    yield from _grid(list(space.items()), {})
+
+
+def _grid(left: Sequence[tuple[str, Domain]], values: Values) -> Iterator[Values]:
+    if not left:
+        yield values
+        return
+    (key, domain), *others = left
+    for further in [{key: value} for value in domain.grid()] if domain.counts(values) else [{}]:
+        yield from _grid(others, values | further)
 
 
 def examples(space: Mapping[str, Domain]) -> Iterator[Values]:
     """List configurations in which every value of a grid comes up, the other settings at their first one."""
     for key, domain in space.items():
         for option in domain.grid():
-            asked = _what_it_needs(space, key) | {key: option}
+            asked = (_where_it_counts(space, key) or {}) | {key: option}
             values: Values = {}
             for other, own in space.items():
                 if own.counts(values):
@@ -178,12 +201,16 @@ def examples(space: Mapping[str, Domain]) -> Iterator[Values]:
             yield values
 
 
-def _what_it_needs(space: Mapping[str, Domain], key: str) -> Values:
-    """Give values of earlier settings with which one counts."""
-    needed: Values = {}
-    for other, allowed in space[key].when.items():
-        needed |= _what_it_needs(space, other) | {other: allowed[0]}
-    return needed
+def _where_it_counts(space: Mapping[str, Domain], key: str) -> Values | None:
+    """Give values of the settings that a condition leads back to with which one counts; None if there are none."""
+    involved = _led_back_to(space, key)
+    combinations = grid({other: domain for other, domain in space.items() if other in involved})
+    return next((values for values in combinations if space[key].counts(values)), None)
+
+
+def _led_back_to(space: Mapping[str, Domain], key: str) -> set[str]:
+    conditions = set(space[key].when)
+    return conditions.union(*(_led_back_to(space, other) for other in conditions))
 
 
 def _word(value: Any) -> str:
