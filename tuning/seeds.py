@@ -20,6 +20,8 @@ from scipy.stats import t as student
 
 Scores = Mapping[int, Mapping[int, float]]
 """Scores, as fractions, by configuration and seed."""
+DIGITS = 12
+"""To which results are rounded, so that equal scores tie instead of being ordered by the last bit."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,11 @@ class SeedModel:
             design[row, len(own) + seeds.index(seed)] = 1
         score_N = np.array([score for _, _, score in observed])
         inverse = np.asarray(np.linalg.pinv(design.T @ design), np.float64)
-        effects = np.asarray(inverse @ design.T @ score_N, np.float64)
+        effects = np.asarray(inverse @ design.T @ score_N, np.float64).round(DIGITS)
         degrees = len(observed) - int(np.linalg.matrix_rank(design)) if observed else 0
         squares = float(((score_N - design @ effects) ** 2).sum())
-        return cls(math.sqrt(squares / degrees) if degrees else None, degrees, place, effects, inverse)
+        deviation = round(math.sqrt(squares / degrees), DIGITS) if degrees else None
+        return cls(deviation, degrees, place, effects, inverse)
 
     def mean(self, number: int) -> float:
         """Estimate a configuration's mean over all seeds, those that it lacks by what they did to others."""
@@ -59,7 +62,7 @@ class SeedModel:
 
     def lower_bound(self, number: int, confidence: float) -> float:
         """Give what a configuration's mean exceeds with a confidence; the mean while nobody knows better."""
-        return self.mean(number) - self._half(self._over_seeds(number), confidence)
+        return round(self.mean(number) - self._half(self._over_seeds(number), confidence), DIGITS)
 
     def interval(self, number: int, confidence: float) -> tuple[float, float] | None:
         """Give the two-sided interval of a configuration's mean; None while nobody knows."""
@@ -99,12 +102,17 @@ def survivors(means: Mapping[int, Sequence[float]], share: float, members: int) 
 
     Args:
         means: of every objective, of the configurations that finished the round.
-        share: of the round's members that go on, rounded up, two at least so that there is something to compare.
+        share: of the round's members that go on, two at least so that there is something to compare.
         members: configurations in the round, those that ended early too.
     """
     front = pareto_front(means)
     order = sorted(means, key=lambda number: (number not in front, -means[number][0], number))
-    return order[: max(2, math.ceil(share * members))]
+    return order[: places(share, members)]
+
+
+def places(share: float, members: int) -> int:
+    """Count the configurations of a round that go on at most: a share, rounded up, but two at least."""
+    return max(2, math.ceil(round(share * members, 9)))  # 0.55 · 100 is a little more than 55
 
 
 def pareto_front(scores: Mapping[int, Sequence[float]]) -> set[int]:

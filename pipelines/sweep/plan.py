@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rlq_ray.train.checkpoint import STATE_FILE
 from tuning.book import Book
 from tuning.record import count_states
 from tuning.run import needs
+from tuning.seeds import places
 
 SPARE = 1.2
 """Room on the disk that is asked for, over what checkpoints will take."""
@@ -25,7 +25,7 @@ def most_trainings(file: SweepFile) -> list[int]:
     """Count the trainings of each round, at most: of every seed those configurations that get it."""
     rounds = [file.budget.trials]
     for _ in file.seeds.values[1:]:
-        rounds.append(min(rounds[-1], max(2, math.ceil(file.seeds.keep * rounds[-1]))))
+        rounds.append(min(rounds[-1], places(file.seeds.keep, rounds[-1])))
     return rounds
 
 
