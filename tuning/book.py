@@ -241,4 +241,4 @@ def _rule(settings: SweepSettings, epochs: int) -> Asha | MedianRule | None:
     stopping = settings.stopping
     if stopping.kind == "asha":
         return Asha(stopping.grace_epochs, stopping.reduction, epochs)
-    return MedianRule(stopping.grace_epochs) if stopping.kind == "median" else None
+    return MedianRule(stopping.grace_epochs, epochs) if stopping.kind == "median" else None
