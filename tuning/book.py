@@ -13,12 +13,13 @@ from typing import Any, Protocol
 
 from rlq_ray.distributed.reporting import SCORE
 from rlq_ray.distributed.trial import Evaluated, TrialEnd
+from rlq_ray.errors import TrainingError
 from tuning.population import Lineage
 from tuning.proposals import Proposals
 from tuning.record import Ledger, Training, Trial, fit_trials, run_name
 from tuning.seeds import SeedModel, survivors
 from tuning.settings import SweepSettings
-from tuning.space import Space, Values, settings_of
+from tuning.space import Space, settings_of
 from tuning.stopping import Asha, MedianRule
 
 CONFLICT = "diagnostics/gradient_cosine"
@@ -85,9 +86,8 @@ class Book:
         self._clock = clock
         self._epochs = epochs
         self._began_s = clock() - ledger.spent()
-        self._proposals = Proposals(space, settings.search, len(settings.objectives))
+        self._proposals = Proposals(space, settings.search, len(settings.objectives), settings.budget.trials)
         self._rule = _rule(settings, epochs)
-        self._grid_has_ended = False
         self.trials = ledger.read()
         self._left = self._take_up()
 
@@ -107,19 +107,14 @@ class Book:
             self._proposals.take_up(trial.number, trial.values)
             for training in trial.trainings:
                 if training.state == "failed":
-                    training.state = "running"  # what made it fail may be mended
-                if training.has_ended:
-                    self._replay(training)
-                else:
+                    training.state, training.reason = "running", ""  # what made it fail may be mended
+                for length in range(1, len(training.curve) + 1):
+                    self._should_stop(training, length)
+                if not training.has_ended:
                     left.append((trial, training))
             if trial.trainings[0].has_ended:
-                self._tell_search(trial, TrialEnd(trial.trainings[0].state))
+                self._tell_search(trial)
         return left
-
-    def _replay(self, training: Training) -> None:
-        curve = training.first_objective()
-        for length in range(1, len(curve) + 1):
-            self._stops(training, curve[:length])
 
     def next(self) -> tuple[Trial, Training] | None:
         """Give the training to begin or to go on with; None if there is none now."""
@@ -127,21 +122,18 @@ class Book:
             return self._left.pop(0)
         if self._is_spent():
             return None
-        if len(self.trials) < self.settings.budget.trials and not self._grid_has_ended:
-            number = len(self.trials)
-            values = self._proposals.propose(number)
-            if values is not None:
-                trial = self._new_trial(number, values)
-                return trial, self._begin_seed(trial)
-            self._grid_has_ended = True
-        for trial in self.due_for_another_seed():
-            return trial, self._begin_seed(trial)
-        return None
+        if self._is_proposed:
+            due = self.due_for_another_seed()
+            return (due[0], self._begin_seed(due[0])) if due else None
+        trial = self._new_trial()
+        training = self._begin_seed(trial)
+        self.trials.append(trial)  # once it is in the ledger: until then it is none
+        return trial, training
 
-    def _new_trial(self, number: int, values: Values) -> Trial:
-        trial = Trial(number, values)
+    def _new_trial(self) -> Trial:
+        number = len(self.trials)
+        trial = Trial(number, self._proposals.propose(number))
         trial.run_id = self._recorder.begin_trial(trial)
-        self.trials.append(trial)
         return trial
 
     @property
@@ -150,8 +142,12 @@ class Book:
         is_quiet = not self._left and all(training.has_ended for trial in self.trials for training in trial.trainings)
         if not is_quiet:
             return False
-        is_proposed = len(self.trials) >= self.settings.budget.trials or self._grid_has_ended
-        return self._is_spent() or (is_proposed and not self.due_for_another_seed())
+        return self._is_spent() or (self._is_proposed and not self.due_for_another_seed())
+
+    @property
+    def _is_proposed(self) -> bool:
+        """Whether all configurations that are wanted have been begun."""
+        return len(self.trials) >= self._proposals.most
 
     def _begin_seed(self, trial: Trial) -> Training:
         seed = self.settings.seeds.values[len(trial.trainings)]
@@ -181,42 +177,53 @@ class Book:
         return []
 
     def note(self, trial: Trial, training: Training, evaluated: Evaluated) -> bool:
-        """Take note of an evaluation, and tell whether the training should stop there."""
-        self._keep_evaluation(trial, training, evaluated)
-        return self._stops(training, training.first_objective())
+        """Take note of an evaluation, and tell whether the training should stop there.
 
-    def _keep_evaluation(self, trial: Trial, training: Training, evaluated: Evaluated) -> None:
-        objectives = [evaluated.metrics[metric] for metric in self.settings.metrics]
-        point = (float(evaluated.epoch), evaluated.metrics[SCORE], *objectives)
+        One that was told before, as of a training that goes on, changes nothing.
+
+        Raises:
+            TrainingError: it lacks an objective.
+        """
         if not training.curve or training.curve[-1][0] < evaluated.epoch:
-            training.curve.append(point)
-            conflict = evaluated.metrics.get(CONFLICT)
-            training.conflict = conflict if conflict is not None else training.conflict
-        training.seconds = evaluated.seconds
-        training.images = evaluated.images
-        self._ledger.keep(trial)
+            training.curve.append(self._point(evaluated))
+            training.conflict = evaluated.metrics.get(CONFLICT, training.conflict)
+            training.seconds, training.images = evaluated.seconds, evaluated.images
+            training.is_to_stop = self._should_stop(training, len(training.curve))
+            self._ledger.keep(trial)
+            self._keep_spent()
+        return training.is_to_stop
 
-    def _stops(self, training: Training, curve: list[tuple[int, float]]) -> bool:
-        is_first = training.seed == self.settings.seeds.values[0]
-        return is_first and self._rule is not None and self._rule.should_stop(training.run, curve)
+    def _point(self, evaluated: Evaluated) -> tuple[float, ...]:
+        if lacking := [metric for metric in (SCORE, *self.settings.metrics) if metric not in evaluated.metrics]:
+            raise TrainingError(
+                f"trainings do not measure {lacking[0]}: take an objective among evaluate.qualities and "
+                "evaluate.protocols for which validation identities have a match"
+            )
+        return (float(evaluated.epoch), *(evaluated.metrics[metric] for metric in (SCORE, *self.settings.metrics)))
+
+    def _should_stop(self, training: Training, length: int) -> bool:
+        """Show early stopping the curve as it was after so many evaluations; only that of the first seed."""
+        if self._rule is None or training.seed != self.settings.seeds.values[0]:
+            return False
+        return self._rule.should_stop(training.run, training.first_objective()[:length])
 
     def end(self, trial: Trial, training: Training, end: TrialEnd) -> None:
-        """Take note of how a training ended."""
-        if training is trial.trainings[0]:
-            self._tell_search(trial, end)
-        self._keep_end(trial, training, end)
-
-    def _keep_end(self, trial: Trial, training: Training, end: TrialEnd) -> None:
+        """Take note of how a training ended; in the ledger last, so that a driver that dies here ends it again."""
         training.state, training.reason = end.state, end.reason
-        self._ledger.keep(trial)
-        self._ledger.keep_spent(self._clock() - self._began_s)
+        if training is trial.trainings[0]:
+            self._tell_search(trial)
         self._recorder.end_training(trial, training, self.standing(trial))
+        self._ledger.keep(trial)
+        self._keep_spent()
 
-    def _tell_search(self, trial: Trial, end: TrialEnd) -> None:
+    def _keep_spent(self) -> None:
+        self._ledger.keep_spent(self._clock() - self._began_s)
+
+    def _tell_search(self, trial: Trial) -> None:
         """Tell the search the first seed's scores; of one that was stopped early those that it had."""
         first = trial.trainings[0]
-        has_scores = end.state in ("finished", "stopped early") and first.chosen is not None
-        self._proposals.tell(trial.number, first.chosen[1:] if has_scores and first.chosen else None)
+        chosen = first.chosen if first.state in ("finished", "stopped early") else None
+        self._proposals.tell(trial.number, chosen[1:] if chosen else None)
 
     def model(self, objective: int = 0) -> SeedModel:
         """Estimate what the configurations that finished a training score over all seeds."""

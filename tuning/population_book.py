@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from rlq_ray.distributed.trial import Evaluated, TrialEnd
 from tuning.book import Book
 from tuning.population import Lineage, next_generation
 from tuning.record import Part, Training, Trial, part_name
 
 
 class PopulationBook(Book):
-    """A sweep by population based training; its configurations are the members."""
-
-    def _take_up(self) -> list[tuple[Trial, Training]]:
-        left = []
-        for trial in self.trials:
-            for training in trial.trainings:
-                if training.state == "failed":
-                    training.state = "running"  # what made it fail may be mended
-                if not training.has_ended:
-                    left.append((trial, training))
-        return left
+    """A sweep by population based training; its configurations are the members, and nobody stops early."""
 
     def next(self) -> tuple[Trial, Training] | None:
         """Give the part to begin or to go on with; None while others of its generation are under way, or at the end."""
@@ -27,60 +16,46 @@ class PopulationBook(Book):
             return self._left.pop(0)
         if self._is_spent():
             return None
-        number = len(self.trials)
-        if number < self.settings.budget.trials:
-            values = self._proposals.propose(number)
-            assert values is not None, "only a grid ends"
-            trial = self._new_trial(number, values)
-            return trial, self._begin_part(trial, 0, Lineage(values, (), values), parent=None)
-        return self._begin_next_part()
+        if self._is_proposed:
+            return self._begin_next_part()
+        trial = self._new_trial()
+        training = self._begin_part(trial, 0, Lineage(trial.values, (), trial.values), parent=None)
+        self.trials.append(trial)  # once it is in the ledger: until then it is none
+        return trial, training
 
     @property
     def is_done(self) -> bool:
         """Whether all members are trained to the end, or the budget is spent and nothing is under way."""
         if self._left or not all(training.has_ended for trial in self.trials for training in trial.trainings):
             return False
-        return self._is_spent() or (
-            len(self.trials) == self.settings.budget.trials
-            and all(_last(trial).until_epoch >= self._epochs for trial in self.trials)
-        )
+        is_whole = self._is_proposed and all(_last(trial).until_epoch >= self._epochs for trial in self.trials)
+        return self._is_spent() or is_whole
 
-    def note(self, trial: Trial, training: Training, evaluated: Evaluated) -> bool:
-        """Take note of an evaluation; nobody stops early."""
-        self._keep_evaluation(trial, training, evaluated)
-        return False
-
-    def end(self, trial: Trial, training: Training, end: TrialEnd) -> None:
-        """Take note of how a part ended."""
-        self._keep_end(trial, training, end)
+    def _tell_search(self, trial: Trial) -> None:
+        """Leave the search alone: members are drawn at random, and then learn from each other."""
 
     def _begin_next_part(self) -> tuple[Trial, Training] | None:
         reached = min(_last(trial).from_epoch for trial in self.trials)
         generation = {trial.number: _part_from(trial, reached) for trial in self.trials}
-        if reached + self.settings.search.generation_epochs >= self._epochs:
-            return None
-        if not all(training.has_ended for training in generation.values()):
-            return None
         parts = {number: training.part for number, training in generation.items() if training.part}
-        scores = {
-            number: training.chosen[1]
-            for number, training in generation.items()
-            if training.state == "finished" and training.chosen
-        }
-        until = next(iter(parts.values())).until_epoch
+        until = parts[0].until_epoch
+        if until >= self._epochs or not all(training.has_ended for training in generation.values()):
+            return None
         chosen = next_generation(
             {number: Lineage(part.root, tuple(part.stages), part.values) for number, part in parts.items()},
-            scores,
+            {
+                number: training.chosen[1]
+                for number, training in generation.items()
+                if training.state == "finished" and training.chosen
+            },
             self._space,
             from_epoch=until,
             exploit_share=self.settings.search.exploit_share,
             seed=self.settings.search.seed,
         )
-        for trial in self.trials:
-            if _last(trial).from_epoch == reached:
-                source, lineage = chosen[trial.number]
-                return trial, self._begin_part(trial, until, lineage, parent=generation[source].run)
-        return None
+        trial = next(trial for trial in self.trials if _last(trial).from_epoch == reached)
+        source, lineage = chosen[trial.number]
+        return trial, self._begin_part(trial, until, lineage, parent=generation[source].run)
 
     def _begin_part(self, trial: Trial, from_epoch: int, lineage: Lineage, parent: str | None) -> Training:
         until = min(from_epoch + self.settings.search.generation_epochs, self._epochs)

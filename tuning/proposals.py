@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 import optuna
 
@@ -13,6 +14,11 @@ from tuning.space import Domain, Values, choices_made, choose, grid
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it writes a line for every study and trial
 
 
+def most_configurations(space: Mapping[str, Domain], search: SearchConfig, wanted: int) -> int:
+    """Count the configurations that a search comes to, which a grid may fall short of."""
+    return sum(1 for _ in itertools.islice(grid(space), wanted)) if search.kind == "grid" else wanted
+
+
 class Proposals:
     """Proposes configurations by their number; alike for the same seed, number and scores told so far.
 
@@ -20,19 +26,21 @@ class Proposals:
         space: what may be changed.
         search: how.
         objectives: number of scores, all to be raised.
+        wanted: configurations; `most` is how many there will be.
     """
 
-    def __init__(self, space: Mapping[str, Domain], search: SearchConfig, objectives: int) -> None:
+    def __init__(self, space: Mapping[str, Domain], search: SearchConfig, objectives: int, wanted: int) -> None:
         self._space = space
         self._search = search
         self._study = optuna.create_study(directions=["maximize"] * objectives)
         self._asked: dict[int, optuna.Trial] = {}
-        self._grid: Iterator[tuple[int, Values]] = enumerate(grid(space)) if search.kind == "grid" else iter(())
+        self.most = most_configurations(space, search, wanted)
+        self._grid = list(itertools.islice(grid(space), self.most)) if search.kind == "grid" else []
 
-    def propose(self, number: int) -> Values | None:
-        """Give the configuration with a number, which is above all before; None where a grid ends."""
+    def propose(self, number: int) -> Values:
+        """Give the configuration with a number, which is the next one and below `most`."""
         if self._search.kind == "grid":
-            return next((values for own, values in self._grid if own == number), None)
+            return self._grid[number]
         self._study.sampler = self._sampler(number)
         self._asked[number] = self._study.ask()
         return choose(self._space, self._asked[number])

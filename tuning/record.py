@@ -7,6 +7,7 @@ a driver that dies at any moment loses nothing but its own process.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -38,7 +39,8 @@ class Training:
     """A configuration trained with one seed.
 
     `curve` holds every evaluation in order: CAP epoch, the score that chooses the checkpoint, then the objectives.
-    `conflict` is the mean cosine between the gradients of CAP and TAD steps, where it was measured.
+    `conflict` is the mean cosine between the gradients of CAP and TAD steps, where it was measured. `is_to_stop` says
+    that early stopping has decided against it, which counts even if the driver dies before it is carried out.
     """
 
     seed: int
@@ -50,6 +52,7 @@ class Training:
     seconds: float = 0.0
     images: int = 0
     conflict: float | None = None
+    is_to_stop: bool = False
     part: Part | None = None
 
     @property
@@ -98,7 +101,7 @@ class Trial:
 
     @property
     def state(self) -> str:
-        """How it stands: `running`, else how its last training ended."""
+        """How it stands: `running`, else `finished` if one of its trainings did, else how the last one ended."""
         if any(not training.has_ended for training in self.trainings):
             return "running"
         return self.trainings[-1].state if not self.finished() else "finished"
@@ -163,11 +166,7 @@ def part_name(sweep: str, member: int, from_epoch: int) -> str:
 
 def count_states(trials: Sequence[Trial]) -> dict[str, int]:
     """Count the trainings by how they stand."""
-    counts: dict[str, int] = {}
-    for trial in trials:
-        for training in trial.trainings:
-            counts[training.state] = counts.get(training.state, 0) + 1
-    return counts
+    return dict(Counter(training.state for trial in trials for training in trial.trainings))
 
 
 def fit_trials(trials: Sequence[Trial], objective: int = 0) -> SeedModel:

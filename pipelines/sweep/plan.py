@@ -13,6 +13,7 @@ from rlq_ray.errors import UsageError
 from rlq_ray.storage import Location, RangeReader, locate
 from rlq_ray.train.checkpoint import STATE_FILE
 from tuning.book import Book
+from tuning.proposals import most_configurations
 from tuning.record import count_states
 from tuning.run import needs
 from tuning.seeds import places
@@ -23,7 +24,7 @@ SPARE = 1.2
 
 def most_trainings(file: SweepFile) -> list[int]:
     """Count the trainings of each round, at most: of every seed those configurations that get it."""
-    rounds = [file.budget.trials]
+    rounds = [most_configurations(file.space, file.search, file.budget.trials)]
     for _ in file.seeds.values[1:]:
         rounds.append(min(rounds[-1], places(file.seeds.keep, rounds[-1])))
     return rounds
