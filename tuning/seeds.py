@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student
 
+Array = npt.NDArray[np.float64]
 Scores = Mapping[int, Mapping[int, float]]
 """Scores, as fractions, by configuration and seed."""
 DIGITS = 12
@@ -28,47 +29,58 @@ DIGITS = 12
 class SeedModel:
     """What configurations score over all seeds of a sweep, and how sure that is.
 
-    `deviation` is that of the rest; None as long as no two configurations share two seeds.
+    `deviation` is that of the rest; None as long as no two configurations share two seeds. Configurations are
+    eliminated from the normal equations, so that a fit takes time in proportion to the trainings.
     """
 
     deviation: float | None
     degrees: int
     _place: Mapping[int, int] = field(repr=False)
-    _effects: npt.NDArray[np.float64] = field(repr=False)
-    _inverse: npt.NDArray[np.float64] = field(repr=False)
+    _mean_P: Array = field(repr=False)
+    """Estimated means over all seeds."""
+    _times_P: Array = field(repr=False)
+    """Scores of each configuration."""
+    _away_PS: Array = field(repr=False)
+    """Share of its scores that a configuration has of each seed, less that of an even one."""
+    _inverse_SS: Array = field(repr=False)
+    """Generalised inverse of the reduced equations of the seeds."""
 
     @classmethod
     def fit(cls, scores: Scores) -> SeedModel:
         """Fit the model; configurations without a score are left out."""
         own = {number: by_seed for number, by_seed in scores.items() if by_seed}
-        place = {number: row for row, number in enumerate(own)}
         seeds = sorted({seed for by_seed in own.values() for seed in by_seed})
-        observed = [(number, seed, score) for number, by_seed in own.items() for seed, score in by_seed.items()]
-        design = np.zeros((len(observed), len(own) + len(seeds)))
-        for row, (number, seed, _) in enumerate(observed):
-            design[row, place[number]] = 1
-            design[row, len(own) + seeds.index(seed)] = 1
-        score_N = np.array([score for _, _, score in observed])
-        inverse = np.asarray(np.linalg.pinv(design.T @ design), np.float64)
-        effects = np.asarray(inverse @ design.T @ score_N, np.float64).round(DIGITS)
-        degrees = len(observed) - int(np.linalg.matrix_rank(design)) if observed else 0
-        squares = float(((score_N - design @ effects) ** 2).sum())
-        deviation = round(math.sqrt(squares / degrees), DIGITS) if degrees else None
-        return cls(deviation, degrees, place, effects, inverse)
+        score_PS = np.array([[by_seed.get(seed, np.nan) for seed in seeds] for by_seed in own.values()])
+        score_PS = score_PS.reshape(len(own), len(seeds))
+        has_PS = ~np.isnan(score_PS)
+        known_PS = np.where(has_PS, score_PS, 0.0)
+        times_P = has_PS.sum(axis=1).astype(np.float64)
+        share_PS = has_PS / times_P[:, None]
+        reduced_SS = np.diag(has_PS.sum(axis=0).astype(np.float64)) - has_PS.T @ share_PS
+        inverse_SS = np.asarray(np.linalg.pinv(reduced_SS), np.float64)
+        effect_S = inverse_SS @ (known_PS.sum(axis=0) - share_PS.T @ known_PS.sum(axis=1))
+        effect_S -= effect_S.mean() if seeds else 0.0
+        mean_P = (known_PS.sum(axis=1) - has_PS @ effect_S) / times_P
+        rest_PS = np.where(has_PS, score_PS - mean_P[:, None] - effect_S, 0.0)
+        degrees = int(times_P.sum()) - len(own) - int(np.linalg.matrix_rank(reduced_SS)) if own else 0
+        deviation = round(math.sqrt(float((rest_PS**2).sum()) / degrees), DIGITS) if degrees else None
+        place = {number: row for row, number in enumerate(own)}
+        away_PS = share_PS - 1 / max(1, len(seeds))
+        return cls(deviation, degrees, place, mean_P.round(DIGITS), times_P, away_PS, inverse_SS)
 
     def mean(self, number: int) -> float:
         """Estimate a configuration's mean over all seeds, those that it lacks by what they did to others."""
-        return float(self._over_seeds(number) @ self._effects)
+        return float(self._mean_P[self._place[number]])
 
     def lower_bound(self, number: int, confidence: float) -> float:
         """Give what a configuration's mean exceeds with a confidence; the mean while nobody knows better."""
-        return round(self.mean(number) - self._half(self._over_seeds(number), confidence), DIGITS)
+        return round(self.mean(number) - self._half(self._variance(number), confidence), DIGITS)
 
     def interval(self, number: int, confidence: float) -> tuple[float, float] | None:
         """Give the two-sided interval of a configuration's mean; None while nobody knows."""
         if self.deviation is None:
             return None
-        mean, half = self.mean(number), self._half(self._over_seeds(number), (1 + confidence) / 2)
+        mean, half = self.mean(number), self._half(self._variance(number), (1 + confidence) / 2)
         return max(0.0, mean - half), min(1.0, mean + half)
 
     def is_indistinguishable(self, one: int, other: int, confidence: float) -> bool:
@@ -76,22 +88,21 @@ class SeedModel:
 
         It is a statement on one pair: of twenty as good as the best, one is wrongly told apart at 95 %.
         """
-        if self.deviation is None:
+        if self.deviation is None or one == other:
             return True
-        contrast = self._over_seeds(one) - self._over_seeds(other)
-        return abs(float(contrast @ self._effects)) <= self._half(contrast, (1 + confidence) / 2)
+        a, b = self._place[one], self._place[other]
+        away_S = self._away_PS[a] - self._away_PS[b]
+        variance = 1 / self._times_P[a] + 1 / self._times_P[b] + away_S @ self._inverse_SS @ away_S
+        return abs(self.mean(one) - self.mean(other)) <= self._half(float(variance), (1 + confidence) / 2)
 
-    def _over_seeds(self, number: int) -> npt.NDArray[np.float64]:
-        contrast = np.zeros(len(self._effects))
-        contrast[self._place[number]] = 1
-        seeds = len(self._effects) - len(self._place)
-        contrast[len(self._place) :] = 1 / seeds
-        return contrast
+    def _variance(self, number: int) -> float:
+        """Give the variance of a configuration's mean, in units of the rest's."""
+        away_S = self._away_PS[self._place[number]]
+        return float(1 / self._times_P[self._place[number]] + away_S @ self._inverse_SS @ away_S)
 
-    def _half(self, contrast: npt.NDArray[np.float64], quantile: float) -> float:
+    def _half(self, variance: float, quantile: float) -> float:
         if self.deviation is None:
             return 0.0
-        variance = float(contrast @ self._inverse @ contrast)
         return float(student.ppf(quantile, self.degrees)) * self.deviation * math.sqrt(max(0.0, variance))
 
 
