@@ -109,8 +109,8 @@ def next_generation(
 
 
 def perturb(values: Values, space: Mapping[str, Domain], generator: np.random.Generator) -> Values:
-    """Change every value a little, or draw it anew; all of it from the generator."""
-    return {key: _perturb_one(value, space[key], generator) for key, value in values.items()}
+    """Change every value a little, or draw it anew, in the order of the space; all of it from the generator."""
+    return {key: _perturb_one(values[key], domain, generator) for key, domain in space.items()}
 
 
 def _perturb_one(value: Any, domain: Domain, generator: np.random.Generator) -> Any:
