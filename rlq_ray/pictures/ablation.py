@@ -9,7 +9,7 @@ from itertools import cycle
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rlq_ray.pictures.style import BLUE, INK, MUTED, ORANGE, RULE, SLATE, VERMILION, new_figure, quality_name, quiet
 
@@ -67,7 +67,8 @@ def ablation_chart(
     for axes, name in ((left, "mAP"), (right, f"LQ mAP gained on {compared_with}")):
         quiet(axes, name)
         axes.grid(axis="x", color=RULE, linewidth=0.8)
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
         axes.set_ylim(len(rows) - 0.4, -0.6)
     left.set_yticks(range(len(rows)), [row.label for row in rows])
     left.tick_params(axis="y", labelcolor=INK, labelsize=9)
