@@ -29,6 +29,7 @@ from rlq_ray.distributed.driver import plan_workers
 from rlq_ray.distributed.trial import Evaluated, TrialEnd, TrialTask, keep_end, train_trial
 from rlq_ray.errors import RlqError, TrainingError, UsageError
 from tuning.book import Book
+from tuning.pending import Waiting, watched
 from tuning.record import Training, Trial
 
 QUIET = {
@@ -80,7 +81,13 @@ Train = Callable[[TrialTask, Callable[[Evaluated], None]], TrialEnd]
 
 
 def run_sweep(
-    book: Book, common: Common, *, concurrent: int, changed: Callable[[], None], train: Train = train_trial
+    book: Book,
+    common: Common,
+    *,
+    concurrent: int,
+    changed: Callable[[], None],
+    tell: Callable[[str], None],
+    train: Train = train_trial,
 ) -> None:
     """Run a sweep to its end on the connected cluster.
 
@@ -89,6 +96,7 @@ def run_sweep(
         common: what all trainings share.
         concurrent: trainings at a time.
         changed: is called after everything that happens.
+        tell: is told, from another thread, why nothing goes on when the cluster has no room.
         train: what a trial does.
 
     Raises:
@@ -101,12 +109,13 @@ def run_sweep(
     logging.getLogger(experiment_analysis.__name__).setLevel(logging.ERROR)  # it misses the files that are not written
     desk = _Desk(book, common, changed)
     workers = build_config(common.settings).workers
+    need, waiting = needs(workers), Waiting()
     with tempfile.TemporaryDirectory(prefix="rlq-tune-") as folder:
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(_train, common=common, train=train), needs(workers)),
+            tune.with_resources(tune.with_parameters(_train, common=common, train=train), need),
             tune_config=tune.TuneConfig(
                 search_alg=_Search(desk),
-                scheduler=_EarlyStopping(desk),
+                scheduler=_EarlyStopping(desk, waiting),
                 num_samples=-1,
                 max_concurrent_trials=concurrent,
                 reuse_actors=True,
@@ -118,7 +127,8 @@ def run_sweep(
                 verbose=0,
             ),
         )
-        _beside_main_thread(tuner.fit)
+        with watched(waiting, need, tell):
+            _beside_main_thread(tuner.fit)
     if desk.error is not None:
         raise desk.error
 
@@ -262,9 +272,19 @@ class _Search(Searcher):
 class _EarlyStopping(FIFOScheduler):
     """Tune's scheduler, which asks the desk."""
 
-    def __init__(self, desk: _Desk) -> None:
+    def __init__(self, desk: _Desk, waiting: Waiting) -> None:
         super().__init__()
         self._desk = desk
+        self._waiting = waiting
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave nothing for Tune to pickle: its record is not used."""
+        return {}
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Let others see what waits."""
+        self._waiting.controller = tune_controller
+        super().on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide after every report."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import tomli_w
 
 from cluster.ray_local import session
+from pipelines.console import stderr
 from pipelines.places import Places
 from pipelines.study import alone, is_at_work, make_sources, refuse_own
 from pipelines.sweep.file import SweepFile, read_sweep_file
@@ -154,7 +155,13 @@ def carry_out(sweep: Sweep) -> SweepReport:
             papers = _Papers(sweep)
             try:
                 with SweepLive(file, book, concurrent) as live:
-                    run_sweep(book, common, concurrent=concurrent, changed=lambda: papers.after(live, book))
+                    run_sweep(
+                        book,
+                        common,
+                        concurrent=concurrent,
+                        changed=lambda: papers.after(live, book),
+                        tell=lambda text: stderr.print(f"  {text}"),
+                    )
             except BaseException:
                 recorder.leave(book.trials)
                 papers.write(book.trials, "interrupted")

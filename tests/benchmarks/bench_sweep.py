@@ -101,7 +101,7 @@ def measure(
         )
         common = Common(to_dict(config), store.uri, uri, book.reported, on_gpu=False)
         options = {} if is_real else {"train": do_nothing}
-        run_sweep(book, common, concurrent=concurrent, changed=lambda: None, **options)
+        run_sweep(book, common, concurrent=concurrent, changed=lambda: None, tell=print, **options)
     return recorder, book
 
 

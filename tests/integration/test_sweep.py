@@ -11,19 +11,30 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
+import torch
 
 from pipelines.places import Places
 from pipelines.sweep.course import Sweep, begin_sweep, carry_out, find_sweep, report_sweep
-from rlq_ray.config.load import load_recipe
+from pipelines.sweep.file import SWEEPS
+from pipelines.train import train
+from rlq_ray.config.load import build_config, load_recipe
+from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.distributed.runs import find_run, runs_folder
+from rlq_ray.distributed.trial import checkpoint_of
 from rlq_ray.errors import UsageError
 from rlq_ray.storage import locate, read_bytes
 from rlq_ray.tracking.base import RunRecord
 from rlq_ray.tracking.mlflow_tracker import MlflowStore
+from rlq_ray.train.checkpoint import read_state
+from tuning import pending
 from tuning.record import Training
+from tuning.settings import BudgetConfig
 
+EXPLAIN = pending.explain
 SETTINGS = ("evaluate.bootstrap_samples=0",)
 
 
@@ -83,10 +94,8 @@ def test_the_report_is_there_while_it_runs_and_after(whole: Sweep) -> None:
 
 def test_the_winners_recipe_trains_what_the_winner_was(whole: Sweep, tmp_path: Path) -> None:
     winner = json.loads((whole.folder / "report.json").read_text())["winner"]
-    (tmp_path / "winner.toml").write_text(winner["recipe"])
     trained = find_run(whole.places.store, whole.ledger.read()[winner["number"]].trainings[0].run).config
-    names = [f"data.{role}={trained['data'][role]}" for role in ("target", "external")]
-    config = load_recipe(tmp_path / "winner.toml", [*names, f"teacher={trained['teacher']}"])
+    config = load_recipe_text(winner["recipe"], tmp_path, trained)
     assert config.model_dump(mode="json") | {"name": ""} == trained | {"name": ""}
 
 
@@ -196,3 +205,83 @@ def test_what_the_cluster_cannot_place_is_refused_with_the_arithmetic(places: Pl
     sweep = begin_sweep("smoke", places, name="crowd", out=out, overrides=("workers.cpus=9",))
     with pytest.raises(UsageError, match="1 workers of 9 CPUs do not fit, the cluster's nodes have 4 CPUs"):
         carry_out(sweep)
+
+
+def test_a_sweep_that_waits_for_room_says_why(
+    whole: Sweep, places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @ray.remote(num_cpus=4)
+    class Holder:
+        def ready(self) -> bool:
+            return True
+
+    holder = Holder.remote()
+    assert ray.get(holder.ready.remote())
+    monkeypatch.setattr(pending, "PATIENCE_S", 1.0)
+    told: list[str] = []
+
+    def let_go(text: str) -> None:
+        told.append(text)
+        ray.kill(holder)
+
+    monkeypatch.setattr(pending, "explain", lambda *amounts: let_go(EXPLAIN(*amounts)) or told[-1])
+    sweep = begin_sweep("smoke", places, name="waiting", out=whole.out, overrides=SETTINGS)
+    carry_out(replace(sweep, file=sweep.file.model_copy(update={"budget": BudgetConfig(trials=1)})))
+    assert told == [
+        "waiting for room for a training: it takes 1 CPU, and 0 of the cluster's 4 are free; "
+        "end what holds the others, or add nodes"
+    ]
+    assert told[0] in " ".join(capsys.readouterr().err.split())
+
+
+POPULATION = """
+extends = "{settings}"
+name = "population"
+title = "A population"
+recipe = "rlq_1_1"
+objectives = ["lq/cc/mAP"]
+[settings.train]
+epochs = 3
+[space]
+"schedule.tad_steps" = {{ choice = [1, 2] }}
+"loss.weights.feature_lq" = {{ uniform = [0.5, 2.0] }}
+[search]
+kind = "pbt"
+generation_epochs = 1
+exploit_share = 0.5
+[stopping]
+kind = "none"
+[seeds]
+values = [0]
+[budget]
+trials = 4
+"""
+
+
+@pytest.mark.slow
+def test_a_population_leaves_a_recipe_that_replays_its_best(places: Places, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "population.toml").write_text(POPULATION.format(settings=SWEEPS.parent / "settings" / "tiny.toml"))
+    sweep = begin_sweep(str(tmp_path / "population.toml"), places, name=None, out=out, overrides=SETTINGS)
+    report = carry_out(sweep)
+    trials = sweep.ledger.read()
+    assert [len(trial.trainings) for trial in trials] == [3, 3, 3, 3]
+    changed = [trial for trial in trials if trial.trainings[-1].part.stages]
+    assert changed, "half of the members took over another's state and changed its settings"
+    member = changed[0]
+    last = member.trainings[-1]
+    trained = find_run(places.store, last.run).config
+    assert trained["stages"]
+    config = build_config({**trained, "name": "replay", "workers": {**trained["workers"], "count": 1}})
+    train(config, places, name="replay")
+    ours, theirs = (read_state(checkpoint_of(places.store, run, 3))["network"] for run in ("replay", last.run))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    winner = load_recipe_text(report["winner"]["recipe"], tmp_path, trained)
+    best = find_run(places.store, trials[report["winner"]["number"]].trainings[-1].run).config
+    assert winner.model_dump(mode="json") | {"name": ""} == best | {"name": ""}
+
+
+def load_recipe_text(recipe: str, folder: Path, trained: dict[str, Any]) -> ExperimentConfig:
+    """Read a winner's recipe, with the data sets and the teacher of a training."""
+    (folder / "winner.toml").write_text(recipe)
+    names = [f"data.{role}={trained['data'][role]}" for role in ("target", "external")]
+    return load_recipe(folder / "winner.toml", [*names, f"teacher={trained['teacher']}"])

@@ -1,0 +1,77 @@
+"""Why a sweep stands still: what the cluster has no room for is told of, instead of waited for in silence."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+LOOK_S = 2.0
+PATIENCE_S = 20.0
+"""Trainings may wait for so long while none runs before it is told: an actor starts in less."""
+REPEAT_S = 300.0
+
+
+@dataclass
+class Waiting:
+    """What Tune's loop knows of its trials; `controller` is there once the first one is."""
+
+    controller: Any = None
+
+    def is_stuck(self) -> bool:
+        """Tell whether trials wait and none runs."""
+        if self.controller is None:
+            return False
+        try:
+            states = {trial.status for trial in self.controller.get_live_trials()}
+        except RuntimeError:  # the set changes meanwhile, so something moves
+            return False
+        return "PENDING" in states and "RUNNING" not in states
+
+
+def explain(need: Mapping[str, float], free: Mapping[str, float], whole: Mapping[str, float]) -> str:
+    """Say with the arithmetic why nothing is placed.
+
+    Args:
+        need: what a training takes, by kind.
+        free: what nobody holds in the cluster.
+        whole: what the cluster has.
+    """
+    lacking = [kind for kind, amount in need.items() if free.get(kind.upper(), 0) < amount] or list(need)
+    parts = [
+        f"it takes {need[kind]:g} {kind.upper()}, and {free.get(kind.upper(), 0):g} of the cluster's "
+        f"{whole.get(kind.upper(), 0):g} are free"
+        for kind in lacking
+    ]
+    return f"waiting for room for a training: {'; '.join(parts)}; end what holds the others, or add nodes"
+
+
+@contextlib.contextmanager
+def watched(waiting: Waiting, need: Mapping[str, float], tell: Callable[[str], None]) -> Iterator[None]:
+    """Look on while the block runs, and tell when nothing can be placed."""
+    done = threading.Event()
+
+    def watch() -> None:
+        since_s = time.monotonic()
+        told_s = -REPEAT_S
+        while not done.wait(LOOK_S):
+            now_s = time.monotonic()
+            if not waiting.is_stuck():
+                since_s = now_s
+            elif now_s - since_s > PATIENCE_S and now_s - told_s > REPEAT_S:
+                told_s = now_s
+                with contextlib.suppress(ray.exceptions.RayError):
+                    tell(explain(need, ray.available_resources(), ray.cluster_resources()))
+
+    watcher = threading.Thread(target=watch, name="rlq-pending", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
