@@ -17,11 +17,10 @@ import torch
 
 from rlq_ray.collectives import World
 from rlq_ray.config.load import build_config
-from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.distributed.reporting import IMAGES, SCORE
 from rlq_ray.distributed.runs import RunEntry, RunState, find_run, keep_run, runs_folder
 from rlq_ray.distributed.training import open_tracker, run_training
-from rlq_ray.errors import CheckpointError, DataError, DivergedError, TrainingError, UsageError
+from rlq_ray.errors import CheckpointError, DataError, DivergedError, NotFoundError, TrainingError, UsageError
 from rlq_ray.storage import Location, delete_file, exists, list_files, locate, read_json, write_bytes, write_json
 from rlq_ray.train.checkpoint import CARD_FILE, STATE_FILE, read_state
 
@@ -35,8 +34,9 @@ class TrialTask:
     """What a training of a sweep is given.
 
     `settings` are the whole configuration in plain values. `parent` is another training of the sweep with the same
-    network, from whose state after `parent_epoch` CAP epochs this one goes on. It ends after the CAP epoch
-    `until_epoch`, or where the configuration says. `on_gpu` says whether the process has a GPU of its own.
+    network, from whose state after `parent_epoch` CAP epochs this one goes on. It ends with the first evaluation from
+    the CAP epoch `until_epoch` on, or where the configuration says. `on_gpu` says whether the process has a GPU of its
+    own.
     """
 
     run: str
@@ -96,7 +96,7 @@ class _Keeper:
             write_bytes(self.folder / name / file, (folder / file).read_bytes())
         evaluated = Evaluated(
             epoch=int(report["epoch"]),
-            metrics={key: float(value) for key, value in report.items()},
+            metrics={key: float(value) for key, value in report.items() if key not in ("epoch", IMAGES)},
             seconds=self.seconds_before + time.monotonic() - self.since_s,
             images=self.images_before + int(report[IMAGES]),
         )
@@ -104,7 +104,7 @@ class _Keeper:
         write_json(self.folder / CURVE_FILE, [vars(point) for point in self.curve])
         self.drop_but({self.best().epoch, evaluated.epoch})
         self.report(evaluated)
-        if evaluated.epoch == self.task.until_epoch:
+        if self.task.until_epoch and evaluated.epoch >= self.task.until_epoch:
             raise _EnoughError
 
     def best(self) -> Evaluated:
@@ -118,10 +118,10 @@ class _Keeper:
     def drop_but(self, epochs: set[int]) -> None:
         """Delete the checkpoints of other epochs, the card first, so that half a one is none."""
         kept = {self.checkpoint(epoch).uri for epoch in epochs}
-        files = [file for file in list_files(self.folder) if "/epoch_" in file.uri]
-        for file in sorted(files, key=lambda file: not file.uri.endswith(CARD_FILE)):
-            if file.uri.rpartition("/")[0] not in kept:
-                delete_file(file)
+        for name in (CARD_FILE, STATE_FILE):
+            for file in list_files(self.folder, f"/{name}"):
+                if file.uri.removesuffix(f"/{name}") not in kept:
+                    delete_file(file)
 
     def take_up(self) -> None:
         """Read the curve that earlier calls left, and report it again."""
@@ -166,7 +166,7 @@ def train_trial(task: TrialTask, report: Callable[[Evaluated], None]) -> TrialEn
     if entry and entry.state in FINAL:
         return TrialEnd(entry.state, entry.reason)
     keep_run(store, RunEntry(task.run, "running", task.settings, task.run_id))
-    end = _train(task, build_config(task.settings), keeper)
+    end = _train(task, keeper)
     keep_end(task, end)
     return end
 
@@ -174,26 +174,31 @@ def train_trial(task: TrialTask, report: Callable[[Evaluated], None]) -> TrialEn
 def keep_end(task: TrialTask, end: TrialEnd) -> None:
     """Write down how a training ended, with its best checkpoint so far, once it no longer moves.
 
+    Other checkpoints are deleted after that, if nobody can go on from the latest any more.
+
     Raises:
         StorageError: the store cannot be written.
     """
     keeper = _Keeper(task, _nobody)
     keeper.take_up()
     entry = RunEntry(task.run, end.state, task.settings, task.run_id, reason=end.reason)
-    if keeper.curve:
-        best = keeper.best()
-        metrics = {key: value for key, value in best.metrics.items() if "/" in key}
-        entry = replace(entry, checkpoint=keeper.checkpoint(best.epoch).uri, epoch=best.epoch, metrics=metrics)
-        if not task.until_epoch:  # else another training may go on from the latest
-            keeper.drop_but({best.epoch})
+    if not keeper.curve:
+        keep_run(locate(task.store), entry)
+        return
+    best = keeper.best()
+    metrics = {key: value for key, value in best.metrics.items() if "/" in key}
+    entry = replace(entry, checkpoint=keeper.checkpoint(best.epoch).uri, epoch=best.epoch, metrics=metrics)
     keep_run(locate(task.store), entry)
+    if end.state in FINAL and not task.until_epoch:
+        keeper.drop_but({best.epoch})
 
 
-def _train(task: TrialTask, config: ExperimentConfig, keeper: _Keeper) -> TrialEnd:
-    if keeper.curve and keeper.curve[-1].epoch in (task.until_epoch, config.train.epochs):
-        return TrialEnd("finished")  # it was cut off between its last checkpoint and its end
+def _train(task: TrialTask, keeper: _Keeper) -> TrialEnd:
     world = World()
     try:
+        config = build_config(task.settings)
+        if keeper.curve and keeper.curve[-1].epoch >= (task.until_epoch or config.train.epochs):
+            return TrialEnd("finished")  # it was cut off between its last checkpoint and its end
         with contextlib.suppress(_EnoughError):
             run_training(
                 config,
@@ -206,7 +211,7 @@ def _train(task: TrialTask, config: ExperimentConfig, keeper: _Keeper) -> TrialE
             )
     except DivergedError as error:
         return TrialEnd("diverged", str(error))
-    except (UsageError, DataError, CheckpointError, TrainingError) as error:
+    except (UsageError, DataError, CheckpointError, TrainingError, NotFoundError) as error:
         return TrialEnd("failed", str(error))
     return TrialEnd("finished")
 

@@ -1,24 +1,28 @@
+"""What unit tests of several rooms share."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
-from pipelines.recipe import RECIPES
-from rlq_ray.collectives import World
-from rlq_ray.config.load import load_recipe
-from rlq_ray.config.schema import ExperimentConfig
-from rlq_ray.train.build import build
-from rlq_ray.train.checkpoint import CheckpointCard, write_checkpoint
-
-Configure = Callable[..., ExperimentConfig]
+if TYPE_CHECKING:  # imported in the fixture, so that other tests do not wait for torch
+    from rlq_ray.config.schema import ExperimentConfig
 
 
 @pytest.fixture(scope="session")
-def configure(tiny_people, tmp_path_factory: pytest.TempPathFactory) -> Configure:
+def configure(tiny_people, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ExperimentConfig]:
     """Make a configuration of a tiny recipe on the tiny people, with a teacher that knows nothing."""
+    import torch
+
+    from pipelines.recipe import RECIPES
+    from rlq_ray.collectives import World
+    from rlq_ray.config.load import load_recipe
+    from rlq_ray.train.build import build
+    from rlq_ray.train.checkpoint import CheckpointCard, write_checkpoint
+
     folder: Path = tmp_path_factory.mktemp("teacher")
     config = load_recipe(RECIPES / "tiny_base.toml", [f"data.target={tiny_people.shards['external']}", "seed=5"])
     parts = build(config, world=World(), device=torch.device("cpu"))
