@@ -42,7 +42,7 @@ class TrainingError(RlqError):
 
 
 class DivergedError(TrainingError):
-    """A training whose loss is no longer finite."""
+    """A training whose losses or features are no longer finite."""
 
 
 class TrackingError(RlqError):

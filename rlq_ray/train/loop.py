@@ -67,7 +67,7 @@ def fit(state: TrainState, plan: Plan, evaluate: Evaluate, observer: Observer) -
     """Train from where the state stands to the end, evaluating on the way.
 
     Raises:
-        DivergedError: a loss is no longer finite; the parameters are those before it.
+        DivergedError: a loss is no longer finite, and the parameters are those before it; or a feature is not.
     """
     comparison = GradientComparison(plan.timeline, plan.train.evaluate_every_epochs)
     while state.step < plan.timeline.total_steps:

@@ -15,7 +15,7 @@ from rlq_ray.collectives import World, gather_rows
 from rlq_ray.config.schema import EvaluateConfig, Protocol, Quality
 from rlq_ray.data import Manifest, evaluation_rows
 from rlq_ray.data.partition import Rows
-from rlq_ray.errors import UsageError
+from rlq_ray.errors import DivergedError, UsageError
 from rlq_ray.evaluate import Evaluation, diagnose, evaluate_features, match_counts
 from rlq_ray.models import ReIDNetwork
 from rlq_ray.train.build import Parts
@@ -46,6 +46,9 @@ class Validation:
         """Return flat metrics: `validation/hq/cc/mAP` in 0…1, `diagnostics/…`, and `test_curve/…` if it is asked for.
 
         The diagnostics, of the validation identities, need degraded queries; `rlq_ray.evaluate.diagnose` names them.
+
+        Raises:
+            DivergedError: a feature is not finite, on every worker.
         """
         network = self._state.network
         assert isinstance(network, ReIDNetwork)
@@ -115,6 +118,11 @@ class Validation:
         own_rows = rows[self._world.rank :: self._world.size]
         own_ND = self._embedding.rows(network, self._target, own_rows, quality).to(self._embedding.device)
         features: npt.NDArray[np.float32] = gather_rows(own_ND, total=len(rows)).cpu().numpy()
+        if not np.isfinite(features).all():
+            raise DivergedError(
+                f"the {quality} features of step {self._state.step} are not finite: lower optimizer.learning_rate, "
+                "or add optimizer.warmup_epochs"
+            )
         return features
 
 

@@ -187,10 +187,13 @@ def test_until_an_epoch_without_evaluation_ends_with_the_next_one(make_task: Mak
     assert [own.epoch for own in reports.curve] == [2]
 
 
-def test_an_absurd_learning_rate_diverges_and_says_so(make_task: MakeTask) -> None:
-    task = make_task("optimizer.learning_rate=1e30")
+@pytest.mark.parametrize(("steps", "words"), [(3, "losses of step"), (1, "hq features of step")])
+def test_an_absurd_learning_rate_diverges_and_says_so(make_task: MakeTask, steps: int, words: str) -> None:
+    """Whether a loss shows it, or an evaluation before the next loss."""
+    task = make_task(f"train.steps_per_epoch={steps}", "schedule.tad_steps=0", "optimizer.learning_rate=1e30")
     end = train_trial(task, Reports())
     assert end.state == "diverged"
+    assert words in end.reason
     assert "are not finite" in end.reason
     assert "lower optimizer.learning_rate" in end.reason
     assert (entry_of(task).state, entry_of(task).reason) == (end.state, end.reason)
