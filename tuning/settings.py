@@ -89,7 +89,7 @@ class SweepSettings(Section):
     @classmethod
     def _are_scores(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
         for objective in objectives:
-            if not re.fullmatch(r"[a-z-]+/(general|cc|sc)/(mAP|mINP|top\d+)", objective):
+            if not re.fullmatch(r"[a-z-]+/(general|cc|sc)/(mAP|mINP|top(1|5|10|20))", objective):
                 raise ValueError(f"objectives have '{objective}': write quality/protocol/metric, such as lq/cc/mAP")
         return objectives
 

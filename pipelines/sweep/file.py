@@ -11,9 +11,10 @@ from pydantic import model_validator
 from pipelines.recipe import recipe_path
 from pipelines.study_file import StudyFile, read_study
 from rlq_ray.config.load import flatten, merge, nested, read_settings, to_dict
-from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.config.schema import EvaluateConfig, ExperimentConfig
 from rlq_ray.errors import UsageError
 from tuning.population import check_population_space
+from tuning.proposals import most_configurations
 from tuning.settings import SweepSettings
 from tuning.space import Space, check_space, examples, settings_of
 
@@ -38,6 +39,12 @@ class SweepFile(StudyFile, SweepSettings):
                 check_population_space(self.space)
         except UsageError as error:
             raise ValueError(str(error)) from error
+        most = self.budget.trials
+        if self.search.kind == "grid" and most_configurations(self.space, self.search, most + 1) > most:
+            raise ValueError(
+                f"the grid has more configurations than budget.trials, which is {most}: raise it, take fewer points, "
+                "or let search.kind be random or tpe"
+            )
         return self
 
     def config(self, values: Mapping[str, Any], overrides: Iterable[str]) -> ExperimentConfig:
@@ -60,25 +67,58 @@ class SweepFile(StudyFile, SweepSettings):
         """Give a recipe's settings, complete but for data and teacher, that changes some dotted settings."""
         overrides = list(overrides)
         config = flatten(to_dict(self.changed_config(changes, [*NAMES_TO_COME, *overrides])))
-        overridden = {key: config[key] for override in overrides if (key := override.partition("=")[0].strip())}
+        keys = list(map(_key, overrides))
+        overridden = {
+            setting: value
+            for setting, value in config.items()
+            if value is not None and any(_overlap(setting, key) for key in keys)
+        }
         changed = nested({**changes, **overridden})
-        own = merge(read_settings(recipe_path(self.recipe)), merge(self.settings, changed))
-        return {key: value for key, value in own.items() if key != "data" or value}
+        return merge(read_settings(recipe_path(self.recipe)), merge(self.settings, changed))
 
     def check(self, overrides: Iterable[str]) -> None:
-        """Refuse a space with values that make no configuration, before anything is trained.
+        """Refuse what cannot be trained or measured, before anything is trained.
 
         Raises:
-            UsageError: a value is not possible, alone or beside another.
+            UsageError: a value is not possible, alone or beside another; an override changes what is searched; an
+                objective is not measured.
         """
         overrides = list(overrides)
-        searched = {key for values in examples(self.space) for key in settings_of(self.space, values)}
+        searched = {setting for values in examples(self.space) for setting in settings_of(self.space, values)}
         for override in overrides:
-            key = override.partition("=")[0].strip()
-            if key in searched:
-                raise UsageError(f"the space searches {key}, so '{override}' is refused: take one of the two away")
+            if own := sorted(setting for setting in searched if _overlap(setting, _key(override))):
+                raise UsageError(f"the space searches {own[0]}, so '{override}' is refused: take one of the two away")
         for values in examples(self.space):
-            self.config(values, [*NAMES_TO_COME, *overrides])
+            config = self.config(values, [*NAMES_TO_COME, *overrides])
+            self._refuse_unmeasured(config.evaluate)
+        every, generation = config.train.evaluate_every_epochs, self.search.generation_epochs
+        if self.search.kind == "pbt" and generation % every:
+            raise UsageError(
+                f"search.generation_epochs is {generation}, which train.evaluate_every_epochs={every} does not divide: "
+                f"a population is compared where it is evaluated, so take a multiple of {every}"
+            )
+
+    def _refuse_unmeasured(self, evaluate: EvaluateConfig) -> None:
+        for objective in self.objectives:
+            quality, protocol, _ = objective.split("/")
+            for name, own, known in (
+                ("qualities", quality, ("hq", *evaluate.qualities)),
+                ("protocols", protocol, evaluate.protocols),
+            ):
+                if own not in known:
+                    raise UsageError(
+                        f"the objective '{objective}' is not measured, as evaluate.{name} has {', '.join(known)}: "
+                        f"add '{own}' there, or take another objective"
+                    )
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].strip()
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Tell whether two dotted keys are the same setting, or one is a section that holds the other."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def read_sweep_file(name: str) -> SweepFile:
