@@ -91,7 +91,7 @@ def test_the_recipe_of_a_configuration_trains_what_it_trained(tmp_path: Path, na
     file = read_sweep_file(name)
     for number, values in enumerate(examples(file.space)):
         path = tmp_path / f"{number}.toml"
-        path.write_text(tomli_w.dumps(file.recipe_of(values, overrides)))
+        path.write_text(tomli_w.dumps(file.recipe_of(settings_of(file.space, values), overrides)))
         assert plain(load_recipe(path, SOURCES)) == plain(file.config(values, [*SOURCES, *overrides]))
 
 
@@ -101,7 +101,7 @@ def test_the_recipe_of_a_configuration_trains_what_it_trained(tmp_path: Path, na
 def test_overrides_are_in_the_recipe_whether_of_a_setting_or_a_section(tmp_path: Path, override: str) -> None:
     file = read_sweep_file(write(tmp_path, SMALL))
     values = {"schedule.tad_steps": 2}
-    recipe = tomllib.loads(tomli_w.dumps(file.recipe_of(values, [override])))
+    recipe = tomllib.loads(tomli_w.dumps(file.recipe_of(settings_of(file.space, values), [override])))
     sources = [source for source in SOURCES if source.partition("=")[0] != override.partition("=")[0]]
     assert plain(build_config(recipe, sources)) == plain(file.config(values, [*SOURCES, override]))
 

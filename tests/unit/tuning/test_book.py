@@ -89,7 +89,7 @@ class MortalRecorder:
         self._moment()
         return f"trial-{trial.number}"
 
-    def begin_training(self, trial: Trial, training: Training) -> str:
+    def begin_training(self, trial: Trial, training: Training, changes: Any) -> str:
         self._moment()
         return f"run-of-{training.run}"
 
