@@ -22,6 +22,7 @@ from ray import tune
 from ray.tune.analysis import experiment_analysis
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.utils import util
 
 from rlq_ray.config.load import build_config, merge, nested, to_dict
 from rlq_ray.config.schema import WorkersConfig
@@ -38,6 +39,8 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # its record is not used, and grows with the number of trials
     "RAY_AIR_NEW_OUTPUT": "0",
 }
+LOUD = (experiment_analysis, util)
+"""Modules of Tune that warn of files that are not written on purpose, and of the report's time."""
 EVALUATED, END = "evaluated", "end"
 """Keys of what a training tells Tune, each with one JSON text, since Tune takes nested values apart."""
 ACTOR_PATIENCE_S = 60
@@ -106,7 +109,8 @@ def run_sweep(
     if book.is_done:
         return
     os.environ.update(QUIET)
-    logging.getLogger(experiment_analysis.__name__).setLevel(logging.ERROR)  # it misses the files that are not written
+    for module in LOUD:
+        logging.getLogger(module.__name__).setLevel(logging.ERROR)
     desk = _Desk(book, common, changed)
     workers = build_config(common.settings).workers
     need, waiting = needs(workers), Waiting()
