@@ -172,6 +172,6 @@ def test_takes_overrides_beside_the_space(tmp_path: Path) -> None:
 
 def test_refuses_a_sweep_that_is_not_there() -> None:
     with pytest.raises(
-        UsageError, match=r"there is no sweep 'nowhere': give the path .* loss-weights, smoke, step-ratio"
+        UsageError, match=r"there is no sweep 'nowhere': give the path .* loss-weights, population, smoke"
     ):
         read_sweep_file("nowhere")
