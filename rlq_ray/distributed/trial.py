@@ -7,6 +7,7 @@ again: after a fault, and under another driver.
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -168,6 +169,7 @@ def train_trial(task: TrialTask, report: Callable[[Evaluated], None]) -> TrialEn
     keep_run(store, RunEntry(task.run, "running", task.settings, task.run_id))
     end = _train(task, keeper)
     keep_end(task, end)
+    gc.collect()  # a data set and its row groups hold each other, a GB that the next training needs
     return end
 
 
