@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import optuna
@@ -15,12 +14,12 @@ LEAST_TRIALS = 6
 
 
 def importance(space: Mapping[str, Domain], trials: Sequence[Trial]) -> dict[str, float] | None:
-    """Estimate each setting's share of the variance of the first objective (PED-ANOVA, Watanabe et al., IJCAI 2023).
+    """Estimate each setting's share of the variance of the first objective (fANOVA, Hutter et al., ICML 2014).
 
-    Those of trainings that were stopped early count with what they had. None with too few configurations, or where all
-    score alike.
+    The first seed counts, which all have, also where it was stopped early; settings that count under a condition are
+    left out. None with too few configurations, or where all score alike.
     """
-    scored = [(trial, score) for trial in trials if (score := _score(trial)) is not None]
+    scored = [(trial, chosen[1]) for trial in trials if (chosen := trial.trainings[0].chosen)]
     if len(scored) < LEAST_TRIALS or len({score for _, score in scored}) == 1:
         return None
     study = optuna.create_study(direction="maximize")
@@ -32,14 +31,6 @@ def importance(space: Mapping[str, Domain], trials: Sequence[Trial]) -> dict[str
     everywhere = [key for key in space if all(key in trial.values for trial, _ in scored)]
     if not everywhere:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return optuna.importance.get_param_importances(study, evaluator=evaluator, params=everywhere)
-
-
-def _score(trial: Trial) -> float | None:
-    if means := trial.means(1):  # the first seed, which all have
-        return means[0]
-    chosen = trial.trainings[0].chosen
-    return chosen[1] if chosen else None
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    shares = optuna.importance.get_param_importances(study, evaluator=evaluator, params=everywhere)
+    return {key: float(share) for key, share in shares.items()}

@@ -52,10 +52,7 @@ def build_sweep_report(
             "values": _values(trial),
             "rank": rank.get(trial.number),
             "mean": means.get(trial.number),
-            "lower": models[0].lower_bound(trial.number, confidence) if trial in ranked else None,
-            "interval": models[0].interval(trial.number, confidence) if trial in ranked else None,
-            "is_indistinguishable": trial in ranked
-            and models[0].is_indistinguishable(ranked[0].number, trial.number, confidence),
+            **_certainty(trial, ranked, models[0], confidence),
             "is_pareto": trial.number in front,
             "trainings": [_training(training) for training in trial.trainings],
         }
@@ -139,6 +136,18 @@ def _ranked(trials: Sequence[Trial], model: SeedModel, confidence: float) -> lis
     return sorted(finished, key=lambda trial: (-model.lower_bound(trial.number, confidence), trial.number))
 
 
+def _certainty(trial: Trial, ranked: Sequence[Trial], model: SeedModel, confidence: float) -> dict[str, Any]:
+    """Say how sure a configuration's mean of the first objective is, and whether seeds tell it apart from the best."""
+    if not trial.scores():
+        return {"lower": None, "interval": None, "is_indistinguishable": False}
+    interval = model.interval(trial.number, confidence)
+    return {
+        "lower": model.lower_bound(trial.number, confidence),
+        "interval": list(interval) if interval else None,
+        "is_indistinguishable": model.is_indistinguishable(ranked[0].number, trial.number, confidence),
+    }
+
+
 def _training(training: Training) -> dict[str, Any]:
     chosen = training.chosen
     return {
@@ -158,12 +167,12 @@ def _values(trial: Trial) -> Values:
     return part.values if part else trial.values
 
 
-def _conflicts(trials: Sequence[Trial]) -> list[tuple[int, float]] | None:
+def _conflicts(trials: Sequence[Trial]) -> list[list[float]] | None:
     found = []
     for trial in trials:
         known = [training.conflict for training in trial.trainings if training.conflict is not None]
         if known:
-            found.append((trial.number, statistics.fmean(known)))
+            found.append([trial.number, statistics.fmean(known)])
     return found or None
 
 
