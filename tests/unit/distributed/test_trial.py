@@ -133,6 +133,15 @@ def test_one_that_is_cut_off_goes_on_and_ends_as_one_that_was_not(
     assert files_of(task) == files_of(expected)
 
 
+@pytest.mark.usefixtures("falling_scores")
+def test_the_best_and_the_latest_checkpoint_are_kept_on_the_way(make_task: MakeTask) -> None:
+    task = make_task()
+    with pytest.raises(CutOffError):
+        train_trial(task, Reports(3))
+    kept = {name.partition("/")[0] for name in files_of(task) if name.startswith("epoch")}
+    assert kept == {"epoch_00001", "epoch_00003"}
+
+
 def test_one_that_has_ended_is_told_again_and_not_trained(
     whole: tuple[TrialTask, Reports], monkeypatch: pytest.MonkeyPatch
 ) -> None:
