@@ -170,6 +170,8 @@ def test_until_an_epoch_and_on_from_a_parent_is_a_whole_training(
 ) -> None:
     expected, told = whole
     first, reports = make_task(until_epoch=1), Reports()
+    with pytest.raises(CutOffError):
+        train_trial(first, Reports(1))
     assert train_trial(first, reports) == TrialEnd("finished")
     assert [own.epoch for own in reports.curve] == [1]
     second = replace(first, run="two", parent=entry_of(first).checkpoint, until_epoch=None)

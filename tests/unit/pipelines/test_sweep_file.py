@@ -170,6 +170,10 @@ def test_takes_overrides_beside_the_space(tmp_path: Path) -> None:
     read_sweep_file(write(tmp_path, SMALL)).check(["train.epochs=3", "loss.weights.gender=0.5", "schedule.cap_steps=2"])
 
 
+def test_hq_is_measured_whatever_the_qualities(tmp_path: Path) -> None:
+    read_sweep_file(write(tmp_path, 'objectives = ["hq/cc/mAP"]\n' + SMALL)).check(["evaluate.qualities=['lq']"])
+
+
 def test_refuses_a_sweep_that_is_not_there() -> None:
     with pytest.raises(
         UsageError, match=r"there is no sweep 'nowhere': give the path .* loss-weights, population, smoke"

@@ -325,7 +325,11 @@ def test_hours_count_over_all_drivers_but_not_between_them(new_world: Callable[[
 @pytest.mark.parametrize(
     "settings",
     [
-        settings_of(stopping={"kind": "asha", "grace_epochs": 1}, seeds={"values": [3, 1], "keep": 0.6}),
+        settings_of(
+            stopping={"kind": "asha", "grace_epochs": 1},
+            seeds={"values": [3, 1], "keep": 0.4},
+            budget={"trials": 5},
+        ),
         settings_of(
             stopping={"kind": "median", "grace_epochs": 2},
             search={"kind": "random"},
