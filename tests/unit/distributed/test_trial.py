@@ -174,7 +174,7 @@ def test_until_an_epoch_and_on_from_a_parent_is_a_whole_training(
         train_trial(first, Reports(1))
     assert train_trial(first, reports) == TrialEnd("finished")
     assert [own.epoch for own in reports.curve] == [1]
-    second = replace(first, run="two", parent=entry_of(first).checkpoint, until_epoch=None)
+    second = replace(first, run="two", parent="one", parent_epoch=1, until_epoch=None)
     with pytest.raises(CutOffError):
         train_trial(second, Reports(1))
     again = Reports()
@@ -259,9 +259,9 @@ def test_a_checkpoint_that_is_not_whole_fails(
     expected, _ = whole
     task = make_task()
     if place == "parent":
-        folder = Path(task.store) / "parent"
+        folder = Path(task.store) / "runs" / "parent" / "epoch_00001"
         shutil.copytree(str(entry_of(expected).checkpoint).removeprefix("file://"), folder)
-        task = replace(task, parent=str(folder))
+        task = replace(task, parent="parent", parent_epoch=1)
     else:
         with pytest.raises(CutOffError):
             train_trial(task, Reports(1))

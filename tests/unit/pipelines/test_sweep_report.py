@@ -152,7 +152,7 @@ def test_the_winner_has_a_recipe_that_trains_it(trials: list[Trial]) -> None:
 
 def test_concludes_no_more_than_was_shown(trials: list[Trial]) -> None:
     words = " ".join(report_of(trials)["conclusion"])
-    assert "Configuration 1 is the best: LQ cc mAP 42.0 (" in words
+    assert "Trial 1 is the best: LQ cc mAP 42.0 (" in words
     assert "3 seeds." in words
     assert "do not tell it apart from 1 other (2)" in words
     assert "new seeds and measure it on the test identities" in words
@@ -161,7 +161,7 @@ def test_concludes_no_more_than_was_shown(trials: list[Trial]) -> None:
     one_seed = [Trial(number, values(number), None, trials[number].trainings[:1]) for number in (0, 1)]
     assert "1 seed." in " ".join(report_of(one_seed)["conclusion"])
     assert "nobody knows what of it is chance" in " ".join(report_of(one_seed)["conclusion"])
-    assert report_of(trials[4:])["conclusion"] == ["No configuration has been trained to its end yet."]
+    assert report_of(trials[4:])["conclusion"] == ["No trial has finished yet."]
 
 
 def test_importance_needs_some_configurations_and_finds_what_matters() -> None:
