@@ -78,7 +78,7 @@ def begin_sweep(source: str, places: Places, *, name: str | None, out: Path, ove
     Raises:
         UsageError: a setting of it cannot be used, or the name is taken.
     """
-    file = read_sweep_file(source)
+    file = read_sweep_file(source).with_whole_paths()
     sweep = Sweep(name or file.name, file, overrides, out, places)
     refuse_own(file, overrides, OWN)
     file.check(overrides)

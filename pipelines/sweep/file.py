@@ -59,6 +59,11 @@ class SweepFile(StudyFile, SweepSettings):
         """Build the configuration with some dotted settings changed; see `config`."""
         return self.recipe_config(self.recipe, nested(changes), self.name, overrides)
 
+    def with_whole_paths(self) -> SweepFile:
+        """Name recipes of the user's own by whole paths, since the sweep may be resumed from another folder."""
+        own = {role: name for role in ("recipe", "teacher") if (name := getattr(self, role)).endswith(".toml")}
+        return self.model_copy(update={role: str(Path(name).absolute()) for role, name in own.items()})
+
     def epochs(self, overrides: Iterable[str]) -> int:
         """Give the CAP epochs of a whole training."""
         return self.config({}, [*NAMES_TO_COME, *overrides]).train.epochs
