@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -25,7 +26,7 @@ from pipelines.sweep.report import SweepReport, build_sweep_report
 from pipelines.tracked import earlier_run, tracked_run
 from pipelines.train import preflight
 from rlq_ray.config.load import to_dict
-from rlq_ray.errors import UsageError
+from rlq_ray.errors import TrackingError, UsageError
 from rlq_ray.storage import probe_writable
 from tuning.book import Book
 from tuning.population_book import PopulationBook
@@ -127,7 +128,7 @@ def carry_out(sweep: Sweep) -> SweepReport:
         config = file.config({}, overrides)
         hashes = {role: manifest.content_hash for role, manifest in preflight(config).items()}
         concurrent = file.budget.concurrent or room(config.workers)
-        refuse_small_disk(file, concurrent, places.store, sources.teacher)
+        refuse_small_disk(file, config.train.epochs, concurrent, places.store, sources.teacher)
         with tracked_run(
             places.tracking_uri,
             sweep.experiment,
@@ -144,7 +145,7 @@ def carry_out(sweep: Sweep) -> SweepReport:
                 ledger=sweep.ledger,
                 recorder=recorder,
             )
-            announce_plan(file, config.workers, book, concurrent)
+            announce_plan(file, config, book, concurrent)
             common = Common(
                 to_dict(config),
                 places.store.uri,
@@ -154,7 +155,7 @@ def carry_out(sweep: Sweep) -> SweepReport:
             )
             papers = _Papers(sweep)
             try:
-                with SweepLive(file, book, concurrent) as live:
+                with SweepLive(file, book, config.train.epochs, concurrent) as live:
                     run_sweep(
                         book,
                         common,
@@ -163,8 +164,9 @@ def carry_out(sweep: Sweep) -> SweepReport:
                         tell=lambda text: stderr.print(f"  {text}"),
                     )
             except BaseException:
-                recorder.leave(book.trials)
                 papers.write(book.trials, "interrupted")
+                with contextlib.suppress(TrackingError):  # the error that is under way says more
+                    recorder.leave(book.trials)
                 raise
             report = papers.write(book.trials, "finished")
             sweep.ledger.keep_card({**(sweep.ledger.read_card() or {}), "is_done": True})

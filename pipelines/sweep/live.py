@@ -21,12 +21,14 @@ class SweepLive:
     Args:
         file: of the sweep.
         book: its course.
+        epochs: CAP epochs of a whole training.
         concurrent: trainings at a time.
     """
 
-    def __init__(self, file: SweepFile, book: Book, concurrent: int) -> None:
+    def __init__(self, file: SweepFile, book: Book, epochs: int, concurrent: int) -> None:
         self._file = file
         self._book = book
+        self._epochs = epochs
         self._concurrent = concurrent
         self._told = {training.run for training in self._ended()}
         self._live = Live(Text(), console=stderr, refresh_per_second=2, transient=True)
@@ -84,7 +86,7 @@ class SweepLive:
         ended = self._ended()
         if not ended:
             return None
-        left = sum(most_trainings(self._file)) - len(ended)
+        left = sum(most_trainings(self._file, self._epochs)) - len(ended)
         return statistics.fmean(training.seconds for training in ended) * max(0, left) / self._concurrent
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
 from pipelines.console import stderr
 from pipelines.sweep.file import SweepFile
-from rlq_ray.config.schema import WorkersConfig
+from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.distributed.driver import describe_nodes
 from rlq_ray.errors import UsageError
 from rlq_ray.storage import Location, RangeReader, locate
@@ -22,21 +23,28 @@ SPARE = 1.2
 """Room on the disk that is asked for, over what checkpoints will take."""
 
 
-def most_trainings(file: SweepFile) -> list[int]:
-    """Count the trainings of each round, at most: of every seed those configurations that get it."""
+def most_trainings(file: SweepFile, epochs: int) -> list[int]:
+    """Count the trainings of each round, at most: of every seed those configurations that get it, or a population's.
+
+    Args:
+        file: of the sweep.
+        epochs: CAP epochs of a whole training; a population trains in parts of them.
+    """
+    if file.search.kind == "pbt":
+        return [file.budget.trials] * math.ceil(epochs / file.search.generation_epochs)
     rounds = [most_configurations(file.space, file.search, file.budget.trials)]
     for _ in file.seeds.values[1:]:
         rounds.append(min(rounds[-1], places(file.seeds.keep, rounds[-1])))
     return rounds
 
 
-def announce_plan(file: SweepFile, workers: WorkersConfig, book: Book, concurrent: int) -> None:
+def announce_plan(file: SweepFile, config: ExperimentConfig, book: Book, concurrent: int) -> None:
     """Say how many trainings there will be, how many at a time, and what of them is done."""
-    rounds = most_trainings(file)
+    rounds = most_trainings(file, config.train.epochs)
     early = "no early stopping"
     if file.stopping.kind != "none":
         early = f"{file.stopping.kind} stops early from epoch {file.stopping.grace_epochs} on"
-    each = " and ".join(f"{amount:g} {kind.upper()}" for kind, amount in needs(workers).items())
+    each = " and ".join(f"{amount:g} {kind.upper()}" for kind, amount in needs(config.workers).items())
     stderr.print(
         f"  plan: up to {rounds[0]} configurations of {len(file.space)} settings ({file.search.kind}), {early}; "
         f"{' + '.join(map(str, rounds))} trainings at most for seeds {', '.join(map(str, file.seeds.values))}"
@@ -49,7 +57,7 @@ def announce_plan(file: SweepFile, workers: WorkersConfig, book: Book, concurren
         stderr.print(f"  of these: {done}, {under_way} to go on with; the others are new")
 
 
-def refuse_small_disk(file: SweepFile, concurrent: int, store: Location, teacher: str) -> None:
+def refuse_small_disk(file: SweepFile, epochs: int, concurrent: int, store: Location, teacher: str) -> None:
     """Refuse to begin what would fill the disk: checkpoints are as large as the teacher's.
 
     Raises:
@@ -58,7 +66,7 @@ def refuse_small_disk(file: SweepFile, concurrent: int, store: Location, teacher
     if not store.is_local:
         return
     each = RangeReader().size(locate(teacher) / STATE_FILE)
-    checkpoints = sum(most_trainings(file)) + 2 * concurrent
+    checkpoints = sum(most_trainings(file, epochs)) + 2 * concurrent
     folder = Path(store.path)
     while not folder.exists():
         folder = folder.parent
