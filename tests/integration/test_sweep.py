@@ -172,6 +172,7 @@ def test_killed_it_goes_on_and_trains_nothing_twice(whole: Sweep, ray_cluster, f
     assert len({run.name for run in runs}) == len(runs), "each run was made once"
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_it_and_ends_its_runs(whole: Sweep, ray_cluster) -> None:
     sweep = replace(whole, name="stopped")
     driver = begin_in_a_process(whole.places, whole.out, "stopped", ray_cluster.address)
@@ -185,7 +186,7 @@ def test_ctrl_c_stops_it_and_ends_its_runs(whole: Sweep, ray_cluster) -> None:
 
 
 def test_refuses_what_cannot_be_searched(whole: Sweep, places: Places, out: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"the sweep 'whole' exists in .* rlq sweep resume whole"):
+    with pytest.raises(UsageError, match=r"the sweep 'whole' exists in .*rlq sweep resume whole"):
         begin_sweep("smoke", places, name="whole", out=out, overrides=())
     with pytest.raises(UsageError, match="there is no sweep 'nobody'"):
         find_sweep("nobody", places)
@@ -207,6 +208,7 @@ def test_what_the_cluster_cannot_place_is_refused_with_the_arithmetic(places: Pl
         carry_out(sweep)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_waits_for_room_says_why(
     whole: Sweep, places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
