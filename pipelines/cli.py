@@ -190,8 +190,6 @@ def ui(
 
 def main() -> None:
     """Run the command line; errors of the user's making become one line."""
-    # A command connects to Ray itself; a thread that outlives an interrupt must not. Ray reads it on import.
-    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
         status = app(standalone_mode=False)  # typer turns Ctrl-C into a status
     except typer.Abort:

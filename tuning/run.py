@@ -43,6 +43,8 @@ LOUD = (experiment_analysis, util)
 """Modules of Tune that warn of files that are not written on purpose, and of the report's time."""
 EVALUATED, END = "evaluated", "end"
 """Keys of what a training tells Tune, each with one JSON text, since Tune takes nested values apart."""
+PATIENCE_S = 20.0
+"""How long an interrupted sweep waits for Tune."""
 ACTOR_PATIENCE_S = 60
 """How long an actor waits for the thread of a stopped training before it is thrown away instead of used again."""
 
@@ -128,11 +130,12 @@ def run_sweep(
                 name="sweep",
                 storage_path=folder,
                 failure_config=tune.FailureConfig(max_failures=workers.max_failures),
+                stop=_Stop(desk),
                 verbose=0,
             ),
         )
         with watched(waiting, need, tell):
-            _beside_main_thread(tuner.fit)
+            _beside_main_thread(tuner.fit, desk.let_go)
     if desk.error is not None:
         raise desk.error
 
@@ -199,20 +202,25 @@ class _Desk:
         self._changed = changed
         self._under_way: dict[str, tuple[Trial, Training]] = {}
         self.error: RlqError | None = None
+        self.is_over = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave nothing for Tune to pickle: its record is not used."""
         return {}
 
+    def let_go(self) -> None:
+        """Have Tune end all that is under way, of which nothing more is noted."""
+        self.is_over = True
+
     def next(self, tune_id: str) -> dict[str, Any] | str | None:
         """Give Tune the next training's configuration, None while there is none, or the word that all is done."""
         with self._keeping_error():
-            found = self._book.next() if self.error is None else None
+            found = None if self._is_closed else self._book.next()
             if found is not None:
                 trial, training = self._under_way[tune_id] = found
                 self._changed()
                 return {"changes": self._book.changes(trial, training), "training": _plain(training)}
-        return str(Searcher.FINISHED) if self.error or self._book.is_done else None
+        return str(Searcher.FINISHED) if self._is_closed or self._book.is_done else None
 
     def note(self, tune_id: str, result: dict[str, Any]) -> bool:
         """Pass on what a training reports, and tell whether it should stop."""
@@ -228,7 +236,7 @@ class _Desk:
     def end(self, tune_id: str, result: dict[str, Any] | None) -> None:
         """Pass on how a training ended; one that Tune ended itself was stopped early, or failed too often."""
         trial, training = self._under_way.pop(tune_id)
-        if self.error is not None:
+        if self._is_closed:
             return
         with self._keeping_error():
             self._book.end(trial, training, self._end_of(trial, training, result))
@@ -242,6 +250,10 @@ class _Desk:
         end = TrialEnd("stopped early", f"behind others after epoch {int(training.curve[-1][0])}")
         keep_end(self._common.task(self._book.changes(trial, training), _plain(training)), end)
         return end
+
+    @property
+    def _is_closed(self) -> bool:
+        return self.is_over or self.error is not None
 
     @contextlib.contextmanager
     def _keeping_error(self) -> Iterator[None]:
@@ -273,6 +285,21 @@ class _Search(Searcher):
         """Restore nothing: the ledger has it."""
 
 
+class _Stop(tune.Stopper):
+    """Tune's word for the end of everything, which asks the desk."""
+
+    def __init__(self, desk: _Desk) -> None:
+        self._desk = desk
+
+    def __call__(self, _trial_id: str, _result: dict[str, Any]) -> bool:
+        """Leave single trials to the scheduler."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Tell whether the sweep was let go."""
+        return self._desk.is_over
+
+
 class _EarlyStopping(FIFOScheduler):
     """Tune's scheduler, which asks the desk."""
 
@@ -295,8 +322,10 @@ class _EarlyStopping(FIFOScheduler):
         return str(TrialScheduler.STOP if self._desk.note(trial.trial_id, result) else TrialScheduler.CONTINUE)
 
 
-def _beside_main_thread(fit: Callable[[], Any]) -> None:
+def _beside_main_thread(fit: Callable[[], Any], let_go: Callable[[], None]) -> None:
     """Run Tune beside the main thread, in which it would answer Ctrl-C itself and leave nobody else to.
+
+    It is let go at an interrupt, and waited for, since a thread that asks a Ray that was shut down ends the process.
 
     Raises:
         TrainingError: it gave up.
@@ -318,3 +347,8 @@ def _beside_main_thread(fit: Callable[[], Any]) -> None:
         raise TrainingError(
             f"the sweep cannot go on: {lines[-1] if lines else type(error).__name__}; resume it once that is mended"
         ) from error
+    except BaseException:
+        let_go()
+        with contextlib.suppress(Exception):
+            outcome.result(timeout=PATIENCE_S)
+        raise

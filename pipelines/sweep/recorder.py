@@ -47,6 +47,8 @@ class SweepRecorder:
         self._file = file
         self._overrides = overrides
         self._data_hashes = data_hashes
+        # Those that an earlier driver made, among them runs that it did not live to write into the ledger.
+        self._known = {run.name: run.run_id for run in parent.store.find_runs(parent.experiment_id)}
 
     def begin_trial(self, trial: Trial) -> str:
         """Make the run of a configuration, with its values as parameters."""
@@ -92,6 +94,8 @@ class SweepRecorder:
                         self._parent.store.end_run(run_id, "KILLED")
 
     def _create(self, name: str, parent_run_id: str | None, tags: Mapping[str, str]) -> str:
+        if name in self._known:
+            return self._known.pop(name)
         return self._parent.store.create_run(self._parent.experiment_id, name, parent_run_id, tags)
 
     @contextlib.contextmanager
