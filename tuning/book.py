@@ -123,18 +123,26 @@ class Book:
         if self._is_spent():
             return None
         if self._is_proposed:
-            due = self.due_for_another_seed()
-            return (due[0], self._begin_seed(due[0])) if due else None
-        trial = self._new_trial()
-        training = self._begin_seed(trial)
-        self.trials.append(trial)  # once it is in the ledger: until then it is none
-        return trial, training
-
-    def _new_trial(self) -> Trial:
+            return self._begin_next()
         number = len(self.trials)
         trial = Trial(number, self._proposals.propose(number))
         trial.run_id = self._recorder.begin_trial(trial)
-        return trial
+        training = self._begin_first(trial)
+        self.trials.append(trial)  # once it is in the ledger: until then it is none
+        return trial, training
+
+    def _begin_first(self, trial: Trial) -> Training:
+        """Begin the first training of a configuration."""
+        return self._begin_seed(trial)
+
+    def _begin_next(self) -> tuple[Trial, Training] | None:
+        """Begin another training of a configuration, once all have been proposed; None if there is none now."""
+        due = self.due_for_another_seed()
+        return (due[0], self._begin_seed(due[0])) if due else None
+
+    def _is_whole(self) -> bool:
+        """Tell whether no configuration is to be trained further, now that nothing is under way."""
+        return not self.due_for_another_seed()
 
     @property
     def is_done(self) -> bool:
@@ -142,7 +150,7 @@ class Book:
         is_quiet = not self._left and all(training.has_ended for trial in self.trials for training in trial.trainings)
         if not is_quiet:
             return False
-        return self._is_spent() or (self._is_proposed and not self.due_for_another_seed())
+        return self._is_spent() or (self._is_proposed and self._is_whole())
 
     @property
     def _is_proposed(self) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+
+from rlq_ray.distributed.threads import looking_on
 
 LOOK_S = 2.0
 PATIENCE_S = 20.0
@@ -54,24 +56,18 @@ def explain(need: Mapping[str, float], free: Mapping[str, float], whole: Mapping
 @contextlib.contextmanager
 def watched(waiting: Waiting, need: Mapping[str, float], tell: Callable[[str], None]) -> Iterator[None]:
     """Look on while the block runs, and tell when nothing can be placed."""
-    done = threading.Event()
+    since_s = time.monotonic()
+    told_s = -math.inf
 
-    def watch() -> None:
-        since_s = time.monotonic()
-        told_s = -REPEAT_S
-        while not done.wait(LOOK_S):
-            now_s = time.monotonic()
-            if not waiting.is_stuck():
-                since_s = now_s
-            elif now_s - since_s > PATIENCE_S and now_s - told_s > REPEAT_S:
-                told_s = now_s
-                with contextlib.suppress(ray.exceptions.RayError):
-                    tell(explain(need, ray.available_resources(), ray.cluster_resources()))
+    def look() -> None:
+        nonlocal since_s, told_s
+        now_s = time.monotonic()
+        if not waiting.is_stuck():
+            since_s = now_s
+        elif now_s - since_s > PATIENCE_S and now_s - told_s > REPEAT_S:
+            told_s = now_s
+            with contextlib.suppress(ray.exceptions.RayError):
+                tell(explain(need, ray.available_resources(), ray.cluster_resources()))
 
-    watcher = threading.Thread(target=watch, name="rlq-pending", daemon=True)
-    watcher.start()
-    try:
+    with looking_on(look, every_s=LOOK_S, name="rlq-pending"):
         yield
-    finally:
-        done.set()
-        watcher.join()

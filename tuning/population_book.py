@@ -10,31 +10,17 @@ from tuning.record import Part, Training, Trial, part_name
 class PopulationBook(Book):
     """A sweep by population based training; its configurations are the members, and nobody stops early."""
 
-    def next(self) -> tuple[Trial, Training] | None:
-        """Give the part to begin or to go on with; None while others of its generation are under way, or at the end."""
-        if self._left:
-            return self._left.pop(0)
-        if self._is_spent():
-            return None
-        if self._is_proposed:
-            return self._begin_next_part()
-        trial = self._new_trial()
-        training = self._begin_part(trial, 0, Lineage(trial.values, (), trial.values), parent=None)
-        self.trials.append(trial)  # once it is in the ledger: until then it is none
-        return trial, training
+    def _begin_first(self, trial: Trial) -> Training:
+        return self._begin_part(trial, 0, Lineage(trial.values, (), trial.values), parent=None)
 
-    @property
-    def is_done(self) -> bool:
-        """Whether all members are trained to the end, or the budget is spent and nothing is under way."""
-        if self._left or not all(training.has_ended for trial in self.trials for training in trial.trainings):
-            return False
-        is_whole = self._is_proposed and all(_last(trial).until_epoch >= self._epochs for trial in self.trials)
-        return self._is_spent() or is_whole
+    def _is_whole(self) -> bool:
+        return all(_last(trial).until_epoch >= self._epochs for trial in self.trials)
 
     def _tell_search(self, trial: Trial) -> None:
         """Leave the search alone: members are drawn at random, and then learn from each other."""
 
-    def _begin_next_part(self) -> tuple[Trial, Training] | None:
+    def _begin_next(self) -> tuple[Trial, Training] | None:
+        """Begin the next part of a member; None while others of its generation are under way, or at the end."""
         reached = min(_last(trial).from_epoch for trial in self.trials)
         generation = {trial.number: _part_from(trial, reached) for trial in self.trials}
         parts = {number: training.part for number, training in generation.items() if training.part}

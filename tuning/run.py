@@ -11,9 +11,7 @@ import json
 import logging
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -27,6 +25,7 @@ from ray.tune.utils import util
 from rlq_ray.config.load import build_config, merge, nested, to_dict
 from rlq_ray.config.schema import WorkersConfig
 from rlq_ray.distributed.driver import plan_workers
+from rlq_ray.distributed.threads import beside_main_thread
 from rlq_ray.distributed.trial import Evaluated, TrialEnd, TrialTask, keep_end, train_trial
 from rlq_ray.errors import RlqError, TrainingError, UsageError
 from tuning.book import Book
@@ -63,21 +62,20 @@ class Common:
     reported: tuple[str, ...]
     on_gpu: bool
 
-    def task(self, changes: dict[str, Any], training: dict[str, Any]) -> TrialTask:
-        """Make the task of a training, given the dotted settings that its configuration changes.
+    def task(self, changes: dict[str, Any], seed: int, own: dict[str, Any]) -> TrialTask:
+        """Make the task of a training, given the dotted settings that it changes, its seed, and what is its own.
 
         Raises:
             UsageError: they contradict each other.
         """
-        without_seed = {key: value for key, value in training.items() if key != "seed"}
-        changes = {**nested(changes), "seed": training["seed"], "name": training["run"]}
-        settings = to_dict(build_config(merge(self.settings, changes)))
+        changed = {**nested(changes), "seed": seed, "name": own["run"]}
+        settings = to_dict(build_config(merge(self.settings, changed)))
         return TrialTask(
             settings=settings,
             store=self.store,
             tracking_uri=self.tracking_uri,
             on_gpu=self.on_gpu,
-            **without_seed,
+            **own,
         )
 
 
@@ -135,7 +133,7 @@ def run_sweep(
             ),
         )
         with watched(waiting, need, tell):
-            _beside_main_thread(tuner.fit, desk.let_go)
+            _fit(tuner, desk)
     if desk.error is not None:
         raise desk.error
 
@@ -171,7 +169,7 @@ def _train(config: dict[str, Any], common: Common, train: Train) -> dict[str, An
         tune.report({EVALUATED: json.dumps(asdict(replace(evaluated, metrics=metrics)))})
 
     try:
-        task = common.task(config["changes"], config["training"])
+        task = common.task(**config)
     except UsageError as error:
         end = TrialEnd("failed", str(error))
     else:
@@ -179,14 +177,12 @@ def _train(config: dict[str, Any], common: Common, train: Train) -> dict[str, An
     return {END: json.dumps(asdict(end))}
 
 
-def _plain(training: Training) -> dict[str, Any]:
-    """Give what the task of a training takes of its record."""
-    plain: dict[str, Any] = {"seed": training.seed, "run": training.run, "run_id": training.run_id}
-    if training.part is not None:
-        plain |= {"until_epoch": training.part.until_epoch}
-    if training.part is not None and training.part.parent is not None:
-        plain |= {"parent": training.part.parent, "parent_epoch": training.part.from_epoch}
-    return plain
+def _task_of(book: Book, trial: Trial, training: Training) -> dict[str, Any]:
+    """Give what `Common.task` asks for, in plain values."""
+    own: dict[str, Any] = {"run": training.run, "run_id": training.run_id}
+    if part := training.part:
+        own |= {"until_epoch": part.until_epoch, "parent": part.parent, "parent_epoch": part.from_epoch}
+    return {"changes": book.changes(trial, training), "seed": training.seed, "own": own}
 
 
 class _Desk:
@@ -202,7 +198,7 @@ class _Desk:
         self._changed = changed
         self._under_way: dict[str, tuple[Trial, Training]] = {}
         self.error: RlqError | None = None
-        self.is_over = False
+        self._is_over = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave nothing for Tune to pickle: its record is not used."""
@@ -210,17 +206,17 @@ class _Desk:
 
     def let_go(self) -> None:
         """Have Tune end all that is under way, of which nothing more is noted."""
-        self.is_over = True
+        self._is_over = True
 
     def next(self, tune_id: str) -> dict[str, Any] | str | None:
         """Give Tune the next training's configuration, None while there is none, or the word that all is done."""
         with self._keeping_error():
-            found = None if self._is_closed else self._book.next()
+            found = None if self.is_closed else self._book.next()
             if found is not None:
                 trial, training = self._under_way[tune_id] = found
                 self._changed()
-                return {"changes": self._book.changes(trial, training), "training": _plain(training)}
-        return str(Searcher.FINISHED) if self._is_closed or self._book.is_done else None
+                return _task_of(self._book, trial, training)
+        return str(Searcher.FINISHED) if self.is_closed or self._book.is_done else None
 
     def note(self, tune_id: str, result: dict[str, Any]) -> bool:
         """Pass on what a training reports, and tell whether it should stop."""
@@ -236,7 +232,7 @@ class _Desk:
     def end(self, tune_id: str, result: dict[str, Any] | None) -> None:
         """Pass on how a training ended; one that Tune ended itself was stopped early, or failed too often."""
         trial, training = self._under_way.pop(tune_id)
-        if self._is_closed:
+        if self.is_closed:
             return
         with self._keeping_error():
             self._book.end(trial, training, self._end_of(trial, training, result))
@@ -248,12 +244,13 @@ class _Desk:
         if END in result:
             return TrialEnd(**json.loads(result[END]))
         end = TrialEnd("stopped early", f"behind others after epoch {int(training.curve[-1][0])}")
-        keep_end(self._common.task(self._book.changes(trial, training), _plain(training)), end)
+        keep_end(self._common.task(**_task_of(self._book, trial, training)), end)
         return end
 
     @property
-    def _is_closed(self) -> bool:
-        return self.is_over or self.error is not None
+    def is_closed(self) -> bool:
+        """Whether nothing more is begun or noted."""
+        return self._is_over or self.error is not None
 
     @contextlib.contextmanager
     def _keeping_error(self) -> Iterator[None]:
@@ -296,8 +293,8 @@ class _Stop(tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Tell whether the sweep was let go."""
-        return self._desk.is_over
+        """Tell whether all trainings are to be let go."""
+        return self._desk.is_closed
 
 
 class _EarlyStopping(FIFOScheduler):
@@ -322,24 +319,15 @@ class _EarlyStopping(FIFOScheduler):
         return str(TrialScheduler.STOP if self._desk.note(trial.trial_id, result) else TrialScheduler.CONTINUE)
 
 
-def _beside_main_thread(fit: Callable[[], Any], let_go: Callable[[], None]) -> None:
-    """Run Tune beside the main thread, in which it would answer Ctrl-C itself and leave nobody else to.
+def _fit(tuner: tune.Tuner, desk: _Desk) -> None:
+    """Run Tune to its end.
 
-    It is let go at an interrupt, and waited for, since a thread that asks a Ray that was shut down ends the process.
+    At an interrupt it is let go and waited for, since a thread that asks a Ray that was shut down ends the process.
 
     Raises:
         TrainingError: it gave up.
     """
-    outcome: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            fit()
-            outcome.set_result(None)
-        except BaseException as error:  # whatever it is, the waiting thread raises it
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="rlq-sweep", daemon=True).start()
+    outcome = beside_main_thread(tuner.fit, "rlq-sweep")
     try:
         outcome.result()
     except Exception as error:
@@ -348,7 +336,7 @@ def _beside_main_thread(fit: Callable[[], Any], let_go: Callable[[], None]) -> N
             f"the sweep cannot go on: {lines[-1] if lines else type(error).__name__}; resume it once that is mended"
         ) from error
     except BaseException:
-        let_go()
+        desk.let_go()
         with contextlib.suppress(Exception):
             outcome.result(timeout=PATIENCE_S)
         raise

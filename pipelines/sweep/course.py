@@ -27,7 +27,7 @@ from pipelines.tracked import earlier_run, tracked_run
 from pipelines.train import preflight
 from rlq_ray.config.load import to_dict
 from rlq_ray.errors import TrackingError, UsageError
-from rlq_ray.storage import probe_writable
+from rlq_ray.storage import locate, probe_writable, write_bytes
 from tuning.book import Book
 from tuning.population_book import PopulationBook
 from tuning.record import Ledger, Trial
@@ -202,7 +202,7 @@ class _Papers:
         sweep = self._sweep
         report = build_sweep_report(sweep.name, sweep.file, trials, state=state, overrides=sweep.overrides)
         as_json, page = self.paths
-        as_json.write_text(json.dumps(report, indent=1) + "\n")
-        page.write_text(sweep_page(report))
+        write_bytes(locate(as_json), (json.dumps(report, indent=1) + "\n").encode())
+        write_bytes(locate(page), sweep_page(report).encode())
         self._written_s = time.monotonic()
         return report

@@ -6,9 +6,7 @@ One driver serves a single run and a trial of a sweep.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +20,7 @@ from rlq_ray.config.schema import ExperimentConfig, WorkersConfig
 from rlq_ray.distributed.progress import Progress, start_board, watched
 from rlq_ray.distributed.reporting import SCORE
 from rlq_ray.distributed.runs import RunEntry, keep_run, runs_folder
+from rlq_ray.distributed.threads import beside_main_thread
 from rlq_ray.distributed.worker import WorkerTask, train_worker
 from rlq_ray.errors import RlqError, TrainingError, UsageError
 from rlq_ray.storage import Location, probe_writable
@@ -66,7 +65,8 @@ def launch(
     task = WorkerTask(settings, board, tracking.uri if tracking else None, entry.mlflow_run_id)
     try:
         with watched(board, show):
-            result = _fit(_trainer(task, config, scaling, entry.name, store))
+            trainer = _trainer(task, config, scaling, entry.name, store)
+            result = beside_main_thread(trainer.fit, "rlq-train").result()
     except (KeyboardInterrupt, SystemExit):
         keep_run(store, replace(entry, state="stopped"))
         raise
@@ -87,20 +87,6 @@ def launch(
     )
     keep_run(store, finished)
     return finished
-
-
-def _fit(trainer: TorchTrainer) -> ray.train.Result:
-    """Run `fit` beside the main thread, in which Ray Train would answer Ctrl-C itself and leave nobody else to."""
-    outcome: Future[ray.train.Result] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(trainer.fit())
-        except BaseException as error:  # whatever it is, the waiting thread raises it
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="rlq-train", daemon=True).start()
-    return outcome.result()
 
 
 def _trainer(

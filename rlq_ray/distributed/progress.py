@@ -6,12 +6,13 @@ Ray Train hands results to its controller only; people want to see steps.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+
+from rlq_ray.distributed.threads import looking_on
 
 POLL_S = 0.5
 
@@ -63,21 +64,15 @@ def watched(board: Any, show: Callable[[Progress], None] | None) -> Iterator[Non
     if show is None:
         yield
         return
-    done = threading.Event()
+    seen: Progress | None = None
 
-    def watch() -> None:
-        seen: Progress | None = None
-        while not done.wait(POLL_S):
-            with contextlib.suppress(ray.exceptions.RayError):
-                progress = ray.get(board.read.remote(), timeout=10)
-                if progress is not None and progress != seen:
-                    show(progress)
-                    seen = progress
+    def look() -> None:
+        nonlocal seen
+        with contextlib.suppress(ray.exceptions.RayError):
+            progress = ray.get(board.read.remote(), timeout=10)
+            if progress is not None and progress != seen:
+                show(progress)
+                seen = progress
 
-    watcher = threading.Thread(target=watch, name="rlq-progress", daemon=True)
-    watcher.start()
-    try:
+    with looking_on(look, every_s=POLL_S, name="rlq-progress"):
         yield
-    finally:
-        done.set()
-        watcher.join()

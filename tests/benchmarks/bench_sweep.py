@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 from mlflow import MlflowClient
 
 from cluster.mlflow_server import start_mlflow_server
@@ -48,6 +47,12 @@ def do_nothing(task: TrialTask, report: Callable[[Evaluated], None]) -> TrialEnd
     return TrialEnd("finished")
 
 
+def resident_mb() -> float:
+    """Give what this process holds in memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 class Clocked(SweepRecorder):
     """Notes when trainings begin, and when they have ended."""
 
@@ -64,7 +69,7 @@ class Clocked(SweepRecorder):
     def end_training(self, trial: Trial, training: Training, standing: object) -> None:
         super().end_training(trial, training, standing)  # type: ignore[arg-type]
         self.ended_s.append(time.monotonic())
-        self.memory_mb.append(psutil.Process().memory_info().rss / 1e6)
+        self.memory_mb.append(resident_mb())
 
 
 def sweep_file(trials: int, stopping: str) -> SweepFile:
