@@ -21,9 +21,14 @@ REPEAT_S = 300.0
 
 @dataclass
 class Waiting:
-    """What Tune's loop knows of its trials; `controller` is there once the first one is."""
+    """What Tune's loop knows of its trials; `controller` is there once the first one is, and last moved at `moved_s`."""
 
     controller: Any = None
+    moved_s: float = -math.inf
+
+    def note(self, controller: Any) -> None:
+        """Take note that a trial was added or has reported."""
+        self.controller, self.moved_s = controller, time.monotonic()
 
     def is_stuck(self) -> bool:
         """Tell whether trials wait and none runs."""
@@ -64,7 +69,7 @@ def watched(waiting: Waiting, need: Mapping[str, float], tell: Callable[[str], N
         now_s = time.monotonic()
         if not waiting.is_stuck():
             since_s = now_s
-        elif now_s - since_s > PATIENCE_S and now_s - told_s > REPEAT_S:
+        elif now_s - max(since_s, waiting.moved_s) > PATIENCE_S and now_s - told_s > REPEAT_S:
             told_s = now_s
             with contextlib.suppress(ray.exceptions.RayError):
                 tell(explain(need, ray.available_resources(), ray.cluster_resources()))

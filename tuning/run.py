@@ -311,11 +311,12 @@ class _EarlyStopping(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let others see what waits."""
-        self._waiting.controller = tune_controller
+        self._waiting.note(tune_controller)
         super().on_trial_add(tune_controller, trial)
 
-    def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide after every report."""
+        self._waiting.note(tune_controller)
         return str(TrialScheduler.STOP if self._desk.note(trial.trial_id, result) else TrialScheduler.CONTINUE)
 
 
