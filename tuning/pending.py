@@ -21,7 +21,7 @@ REPEAT_S = 300.0
 
 @dataclass
 class Waiting:
-    """What Tune's loop knows of its trials; `controller` is there once the first one is, and last moved at `moved_s`."""
+    """What Tune's loop knows of its trials; `controller` is there once the first one is, `moved_s` its last news."""
 
     controller: Any = None
     moved_s: float = -math.inf
