@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -186,6 +187,36 @@ def ui(
     uri = require_store(find_places(tracking_uri=tracking_uri).tracking_uri)
     stderr.print("starting the MLflow UI …")
     serve_ui(uri, host, port, lambda address: stderr.print(f"MLflow UI at [bold]{address}[/bold] (Ctrl-C ends it)"))
+
+
+@app.command()
+def reap(
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster, host:port. [env: RAY_ADDRESS]")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be freed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Free what drivers that are gone still hold of a Ray cluster, so that others do not wait for it."""
+    from cluster.ray_local import session
+    from cluster.reap import find_left, free
+    from pipelines.console import stdout
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    if not address:
+        raise UsageError("no Ray cluster is named: give --address host:port, or set RAY_ADDRESS")
+    with session(address) as found:
+        left = find_left(found.address)
+        for group in [] if dry_run else left:
+            free(group)
+    if as_json:
+        print_json([asdict(group) for group in left])
+        return
+    for group in left:
+        held = ", ".join(f"{amount:g} {kind}" for kind, amount in group.held.items())
+        stdout.print(
+            f"{'would free' if dry_run else 'freed'} {held} of job {group.job_id} ({group.command or 'unknown'})"
+        )
+    if not left:
+        stdout.print("nothing is held by drivers that are gone")
 
 
 def main() -> None:
