@@ -79,6 +79,15 @@ def average_running_statistics(module: nn.Module) -> None:
         buffer.copy_(part.view_as(buffer))
 
 
+def anyone(is_so: bool, device: torch.device) -> bool:
+    """Tell every worker whether something is so on any of them."""
+    if not _together():
+        return is_so
+    flag = torch.tensor(float(is_so), device=device)
+    dist.all_reduce(flag)
+    return bool(flag.item() > 0)
+
+
 def gather_with_gradient(tensor_B: Tensor) -> Tensor:
     """Concatenate the tensors of all ranks along the first dimension, in order of rank; every rank gets all of it.
 

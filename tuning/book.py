@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rlq_ray.distributed.reporting import SCORE
-from rlq_ray.distributed.trial import Evaluated, TrialEnd
+from rlq_ray.distributed.trial_task import Evaluated, TrialEnd
 from rlq_ray.errors import TrainingError
 from tuning.population import Lineage
 from tuning.proposals import Proposals

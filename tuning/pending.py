@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.util.placement_group import placement_group_table
 
 from rlq_ray.distributed.threads import looking_on
+from tuning.room import Need
 
 LOOK_S = 2.0
 PATIENCE_S = 20.0
@@ -21,8 +23,12 @@ REPEAT_S = 300.0
 
 @dataclass
 class Waiting:
-    """What Tune's loop knows of its trials; `controller` is there once the first one is, `moved_s` its last news."""
+    """What Tune's loop knows of its trials; `controller` is there once the first one is, `moved_s` its last news.
 
+    `has_groups` says whether trials have workers of their own.
+    """
+
+    has_groups: bool = False
     controller: Any = None
     moved_s: float = -math.inf
 
@@ -31,35 +37,39 @@ class Waiting:
         self.controller, self.moved_s = controller, time.monotonic()
 
     def is_stuck(self) -> bool:
-        """Tell whether trials wait and none runs."""
+        """Tell whether trials wait and none runs, or workers of those that run are not placed."""
         if self.controller is None:
             return False
         try:
             states = {trial.status for trial in self.controller.get_live_trials()}
         except RuntimeError:  # the set changes meanwhile, so something moves
             return False
-        return "PENDING" in states and "RUNNING" not in states
+        if "RUNNING" in states:
+            return self.has_groups and any(group["state"] == "PENDING" for group in placement_group_table().values())
+        return "PENDING" in states
 
 
-def explain(need: Mapping[str, float], free: Mapping[str, float], whole: Mapping[str, float]) -> str:
+def explain(need: Need, free: Mapping[str, float], whole: Mapping[str, float]) -> str:
     """Say with the arithmetic why nothing is placed.
 
     Args:
-        need: what a training takes, by kind.
+        need: what a training takes.
         free: what nobody holds in the cluster.
         whole: what the cluster has.
     """
-    lacking = [kind for kind, amount in need.items() if free.get(kind.upper(), 0) < amount] or list(need)
+    lacking = [kind for kind, amount in need.whole.items() if free.get(kind.upper(), 0) < amount] or list(need.each)
     parts = [
-        f"it takes {need[kind]:g} {kind.upper()}, and {free.get(kind.upper(), 0):g} of the cluster's "
-        f"{whole.get(kind.upper(), 0):g} are free"
+        f"{free.get(kind.upper(), 0):g} of the cluster's {whole.get(kind.upper(), 0):g} {kind.upper()} are free"
         for kind in lacking
     ]
-    return f"waiting for room for a training: {'; '.join(parts)}; end what holds the others, or add nodes"
+    return (
+        f"waiting for room for a training: it takes {need}, and {' and '.join(parts)}; end what holds the others "
+        "(`rlq reap` frees what dead drivers left), or add nodes"
+    )
 
 
 @contextlib.contextmanager
-def watched(waiting: Waiting, need: Mapping[str, float], tell: Callable[[str], None]) -> Iterator[None]:
+def watched(waiting: Waiting, need: Need, tell: Callable[[str], None]) -> Iterator[None]:
     """Look on while the block runs, and tell when nothing can be placed."""
     since_s = time.monotonic()
     told_s = -math.inf

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.analysis import experiment_analysis
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -23,14 +22,14 @@ from ray.tune.search import Searcher
 from ray.tune.utils import util
 
 from rlq_ray.config.load import build_config, merge, nested, to_dict
-from rlq_ray.config.schema import WorkersConfig
-from rlq_ray.distributed.driver import plan_workers
 from rlq_ray.distributed.threads import beside_main_thread
-from rlq_ray.distributed.trial import Evaluated, TrialEnd, TrialTask, keep_end, train_trial
+from rlq_ray.distributed.trial import keep_end, train_trial
+from rlq_ray.distributed.trial_task import Evaluated, TrialEnd, TrialTask
 from rlq_ray.errors import RlqError, TrainingError, UsageError
 from tuning.book import Book
 from tuning.pending import Waiting, watched
 from tuning.record import Training, Trial
+from tuning.room import needs
 
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a folder of CSV, JSON and TensorBoard files for every trial
@@ -113,10 +112,11 @@ def run_sweep(
         logging.getLogger(module.__name__).setLevel(logging.ERROR)
     desk = _Desk(book, common, changed)
     workers = build_config(common.settings).workers
-    need, waiting = needs(workers), Waiting()
+    need = needs(workers)
+    waiting = Waiting(has_groups=need.workers > 1)
     with tempfile.TemporaryDirectory(prefix="rlq-tune-") as folder:
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(_train, common=common, train=train), need),
+            tune.with_resources(tune.with_parameters(_train, common=common, train=train), need.of_trial),
             tune_config=tune.TuneConfig(
                 search_alg=_Search(desk),
                 scheduler=_EarlyStopping(desk, waiting),
@@ -136,28 +136,6 @@ def run_sweep(
             _fit(tuner, desk)
     if desk.error is not None:
         raise desk.error
-
-
-def needs(workers: WorkersConfig) -> dict[str, float]:
-    """Say what a training takes of the cluster.
-
-    Raises:
-        UsageError: the cluster is too small for one, or it has several workers.
-    """
-    if workers.count > 1:
-        raise UsageError(
-            f"workers.count is {workers.count}, and trainings of a sweep have one worker each, many at a time: "
-            "set workers.count=1"
-        )
-    use_gpu = plan_workers(workers).use_gpu
-    return {"cpu": workers.cpus, **({"gpu": 1} if use_gpu else {})}
-
-
-def room(workers: WorkersConfig) -> int:
-    """Count the trainings that the cluster has room for at a time; nodes do not share one."""
-    need = needs(workers)
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(int(min(node.get(kind.upper(), 0) // amount for kind, amount in need.items())) for node in nodes)
 
 
 def _train(config: dict[str, Any], common: Common, train: Train) -> dict[str, Any]:

@@ -31,7 +31,8 @@ from rlq_ray.storage import locate, probe_writable, write_bytes
 from tuning.book import Book
 from tuning.population_book import PopulationBook
 from tuning.record import Ledger, Trial
-from tuning.run import Common, needs, room, run_sweep
+from tuning.room import at_a_time, needs
+from tuning.run import Common, run_sweep
 
 OWN = {"seed": "seeds.values of the file", "name": "--name"}
 """Settings that a sweep sets itself, and where they are given instead."""
@@ -127,7 +128,8 @@ def carry_out(sweep: Sweep) -> SweepReport:
         overrides = [*sources.overrides, *sweep.overrides]
         config = file.config({}, overrides)
         hashes = {role: manifest.content_hash for role, manifest in preflight(config).items()}
-        concurrent = file.budget.concurrent or room(config.workers)
+        need = needs(config.workers)
+        concurrent = at_a_time(need, file.budget.concurrent)
         refuse_small_disk(file, config.train.epochs, concurrent, places.store, sources.teacher)
         with tracked_run(
             places.tracking_uri,
@@ -145,13 +147,13 @@ def carry_out(sweep: Sweep) -> SweepReport:
                 ledger=sweep.ledger,
                 recorder=recorder,
             )
-            announce_plan(file, config, book, concurrent)
+            announce_plan(file, config.train.epochs, book, need, concurrent)
             common = Common(
                 to_dict(config),
                 places.store.uri,
                 places.tracking_uri,
                 book.reported,
-                on_gpu="gpu" in needs(config.workers),
+                on_gpu="gpu" in need.each,
             )
             papers = _Papers(sweep)
             try:

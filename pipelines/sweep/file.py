@@ -90,6 +90,11 @@ class SweepFile(StudyFile, SweepSettings):
         """
         overrides = list(overrides)
         searched = {setting for values in examples(self.space) for setting in settings_of(self.space, values)}
+        if placed := sorted(setting for setting in searched if _overlap(setting, "workers")):
+            raise UsageError(
+                f"the space searches {placed[0]}, but all trainings of a sweep take the same room: "
+                "set it in [settings.workers], and begin one sweep for each"
+            )
         for override in overrides:
             if own := sorted(setting for setting in searched if _overlap(setting, _key(override))):
                 raise UsageError(f"the space searches {own[0]}, so '{override}' is refused: take one of the two away")

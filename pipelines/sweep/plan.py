@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pipelines.console import stderr
 from pipelines.sweep.file import SweepFile
-from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.distributed.driver import describe_nodes
 from rlq_ray.errors import UsageError
 from rlq_ray.storage import Location, RangeReader, locate
@@ -16,7 +15,7 @@ from rlq_ray.train.checkpoint import STATE_FILE
 from tuning.book import Book
 from tuning.proposals import most_configurations
 from tuning.record import count_states
-from tuning.run import needs
+from tuning.room import Need
 from tuning.seeds import places
 
 SPARE = 1.2
@@ -38,18 +37,19 @@ def most_trainings(file: SweepFile, epochs: int) -> list[int]:
     return rounds
 
 
-def announce_plan(file: SweepFile, config: ExperimentConfig, book: Book, concurrent: int) -> None:
+def announce_plan(file: SweepFile, epochs: int, book: Book, need: Need, concurrent: int) -> None:
     """Say how many trainings there will be, how many at a time, and what of them is done."""
-    rounds = most_trainings(file, config.train.epochs)
+    rounds = most_trainings(file, epochs)
     early = "no early stopping"
     if file.stopping.kind != "none":
         early = f"{file.stopping.kind} stops early from epoch {file.stopping.grace_epochs} on"
-    each = " and ".join(f"{amount:g} {kind.upper()}" for kind, amount in needs(config.workers).items())
     stderr.print(
         f"  plan: up to {rounds[0]} configurations of {len(file.space)} settings ({file.search.kind}), {early}; "
         f"{' + '.join(map(str, rounds))} trainings at most for seeds {', '.join(map(str, file.seeds.values))}"
     )
-    stderr.print(f"  {concurrent} at a time, each on {each}; the cluster has {describe_nodes()}")
+    stderr.print(f"  {concurrent} at a time, each on {need}; the cluster has {describe_nodes()}")
+    if concurrent < (file.budget.concurrent or 0):
+        stderr.print(f"  budget.concurrent is {file.budget.concurrent}, and {concurrent} have room at a time")
     if book.trials:
         counts = count_states(book.trials)
         under_way = counts.pop("running", 0)

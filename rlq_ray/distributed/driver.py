@@ -56,7 +56,7 @@ def launch(
         StorageError: the store cannot be written.
         TrainingError: the training failed for good.
     """
-    scaling = plan_workers(config.workers)
+    plan_workers(config.workers)
     probe_writable(store)
     settings = to_dict(config)
     entry = replace(entry, state="running", config=settings, mlflow_run_id=tracking.run_id if tracking else None)
@@ -65,14 +65,14 @@ def launch(
     task = WorkerTask(settings, board, tracking.uri if tracking else None, entry.mlflow_run_id)
     try:
         with watched(board, show):
-            trainer = _trainer(task, config, scaling, entry.name, store)
+            trainer = make_trainer(train_worker, task, config.workers, name=entry.name, store=store)
             result = beside_main_thread(trainer.fit, "rlq-train").result()
     except (KeyboardInterrupt, SystemExit):
         keep_run(store, replace(entry, state="stopped"))
         raise
     except Exception as error:
         keep_run(store, replace(entry, state="failed"))
-        raise _cause(error, board) from error
+        raise cause_of(error, board) from error
     finally:
         ray.kill(board)
     checkpoint, metrics = max(result.best_checkpoints, key=lambda pair: pair[1][SCORE])
@@ -89,21 +89,26 @@ def launch(
     return finished
 
 
-def _trainer(
-    task: WorkerTask, config: ExperimentConfig, scaling: ScalingConfig, name: str, store: Location
+def make_trainer(
+    train: Callable[[Any], None], task: object, workers: WorkersConfig, *, name: str, store: Location
 ) -> TorchTrainer:
+    """Make what has Ray Train call `train` with the task on every worker, and again after a worker died.
+
+    Raises:
+        UsageError: the cluster is too small.
+    """
     runs = runs_folder(store)
     return TorchTrainer(
-        train_worker,
+        train,
         train_loop_config=task,
-        scaling_config=scaling,
+        scaling_config=plan_workers(workers),
         run_config=RunConfig(
             name=name,
             storage_path=runs.path,
             storage_filesystem=None if store.is_local else store.filesystem(),
-            failure_config=FailureConfig(max_failures=config.workers.max_failures),
+            failure_config=FailureConfig(max_failures=workers.max_failures),
             checkpoint_config=CheckpointConfig(
-                num_to_keep=config.workers.checkpoints_to_keep,
+                num_to_keep=workers.checkpoints_to_keep,
                 checkpoint_score_attribute=SCORE,
                 checkpoint_score_order="max",
             ),
@@ -147,7 +152,7 @@ def describe_nodes() -> str:
     return f"{have} on {len(nodes)} node{'' if len(nodes) == 1 else 's'}"
 
 
-def _cause(error: Exception, board: Any) -> Exception:
+def cause_of(error: Exception, board: Any) -> Exception:
     """Find what a worker could not go on from; an error of ours keeps its type and words."""
     with contextlib.suppress(ray.exceptions.RayError):
         fatal = ray.get(board.fatal.remote(), timeout=10)

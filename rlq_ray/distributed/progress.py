@@ -5,6 +5,7 @@ Ray Train hands results to its controller only; people want to see steps.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 import ray
 
 from rlq_ray.distributed.threads import looking_on
+from rlq_ray.distributed.trial_task import Evaluated
 
 POLL_S = 0.5
 
@@ -53,9 +55,45 @@ class ProgressBoard:
         return self._fatal
 
 
-def start_board() -> Any:
+class Relay(ProgressBoard):
+    """A board that hands evaluations from the first worker to the caller, who says up to which all were passed on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[Evaluated] = []
+        self._passed_on = 0
+        self._is_over = False
+        self._news = asyncio.Condition()
+
+    async def hand_over(self, evaluated: Evaluated) -> None:
+        """Wait until an evaluation was passed on, or the training is to end."""
+        if evaluated.epoch > self._passed_on:
+            self._waiting.append(evaluated)
+        async with self._news:
+            await self._news.wait_for(lambda: self._is_over or evaluated.epoch <= self._passed_on)
+
+    async def exchange(self, epoch: int) -> list[Evaluated]:
+        """Let the worker go on whose evaluation, up to that of an epoch, was passed on; give the one that was not."""
+        self._passed_on = epoch
+        self._waiting = [evaluated for evaluated in self._waiting if evaluated.epoch > epoch]
+        async with self._news:
+            self._news.notify_all()
+        return self._waiting
+
+    async def is_over(self) -> bool:
+        """Tell whether the training is to end."""
+        return self._is_over
+
+    async def stop(self) -> None:
+        """Have the training end with the evaluation that waits, or the next one."""
+        self._is_over = True
+        async with self._news:
+            self._news.notify_all()
+
+
+def start_board(kind: type[ProgressBoard] = ProgressBoard) -> Any:
     """Start a board as an actor that takes no CPU and comes back, empty, if its node dies."""
-    return ray.remote(num_cpus=0, max_restarts=-1)(ProgressBoard).remote()
+    return ray.remote(num_cpus=0, max_restarts=-1)(kind).remote()
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,20 +35,32 @@ class WorkerTask:
 
 
 def train_worker(task: WorkerTask) -> None:
-    """Train on this worker; a cause that no restart can mend is told to the board, so that restarts end at once."""
-    fatal = ray.get(task.board.fatal.remote())
+    """Train on this worker."""
+    with giving_up_for_good(task.board):
+        _train(task)
+
+
+@contextlib.contextmanager
+def giving_up_for_good(board: Any) -> Iterator[None]:
+    """Tell the board of a cause that no restart can mend, so that restarts end at once."""
+    fatal = ray.get(board.fatal.remote())
     if fatal:
         raise fatal[0](fatal[1])
     try:
-        _train(task)
+        yield
     except FATAL as error:
-        ray.get(task.board.give_up.remote(type(error), str(error)))
+        ray.get(board.give_up.remote(type(error), str(error)))
         raise
 
 
-def _train(task: WorkerTask) -> None:
+def this_worker() -> World:
+    """Say which of Ray Train's workers this is."""
     context = ray.train.get_context()
-    world = World(context.get_world_rank(), context.get_world_size())
+    return World(context.get_world_rank(), context.get_world_size())
+
+
+def _train(task: WorkerTask) -> None:
+    world = this_worker()
     run_training(
         build_config(task.config),
         world=world,

@@ -29,7 +29,7 @@ from pipelines.sweep.recorder import SweepRecorder
 from pipelines.tracked import tracked_run
 from rlq_ray.config.load import to_dict
 from rlq_ray.distributed.reporting import SCORE
-from rlq_ray.distributed.trial import Evaluated, TrialEnd, TrialTask
+from rlq_ray.distributed.trial_task import Evaluated, TrialEnd, TrialTask
 from rlq_ray.storage import locate
 from tuning.book import Book
 from tuning.record import Ledger, Training, Trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,23 @@ def tracking_uri(request: pytest.FixtureRequest) -> str:
     """A tracking store: a real server, then a SQLite file."""
     found = request.getfixturevalue(request.param)
     return found if isinstance(found, str) else found.uri
+
+
+@pytest.fixture
+def train_workers(service_folder: Path) -> Callable[[], list[int]]:
+    """Find the pids of the Ray Train workers that belong to this test session's cluster."""
+
+    def find() -> list[int]:
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                try:
+                    title = (folder / "cmdline").read_bytes()
+                    files = {str(link.readlink()) for link in (folder / "fd").iterdir()}
+                except OSError:
+                    continue
+                if title.startswith(b"ray::RayTrainWorker") and any(str(service_folder) in file for file in files):
+                    found.append(int(folder.name))
+        return found
+
+    return find

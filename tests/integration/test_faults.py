@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -61,21 +62,6 @@ def assert_same_training(left: dict, right: dict) -> None:
             torch.testing.assert_close(tensor, others[key], rtol=0, atol=1e-6, msg=key)
 
 
-def train_workers(session_folder: Path) -> list[int]:
-    """Pids of the Ray Train workers that belong to this test session's cluster."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                title = (folder / "cmdline").read_bytes()
-                files = {str(link.readlink()) for link in (folder / "fd").iterdir()}
-            except OSError:
-                continue
-            if title.startswith(b"ray::RayTrainWorker") and any(str(session_folder) in file for file in files):
-                found.append(int(folder.name))
-    return found
-
-
 def is_registered(places: Places, name: str) -> bool:
     """Tell whether Ray Train knows a checkpoint: its controller takes note of what was uploaded at its next look."""
     snapshot = places.store / "runs" / name / "checkpoint_manager_snapshot.json"
@@ -89,7 +75,7 @@ def wait_for_first_checkpoint(places: Places, name: str, driver: subprocess.Pope
 
 
 def test_a_killed_worker_changes_nothing_but_time(
-    places: Places, config: ExperimentConfig, whole: RunEntry, service_folder: Path
+    places: Places, config: ExperimentConfig, whole: RunEntry, train_workers: Callable[[], list[int]]
 ) -> None:
     killed: list[int] = []
     seen_after: list[int] = []
@@ -98,7 +84,7 @@ def test_a_killed_worker_changes_nothing_but_time(
         if killed:
             seen_after.append(progress.step)
         if progress.epoch >= 2 and not killed:
-            pid = train_workers(service_folder)[0]
+            pid = train_workers()[0]
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,8 @@ from pipelines.train import train
 from rlq_ray.config.load import build_config, load_recipe
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.distributed.runs import find_run, runs_folder
-from rlq_ray.distributed.trial import checkpoint_of
+from rlq_ray.distributed.threads import looking_on
+from rlq_ray.distributed.trial_part import checkpoint_of
 from rlq_ray.errors import UsageError
 from rlq_ray.storage import locate, read_bytes
 from rlq_ray.tracking.base import RunRecord
@@ -229,10 +231,42 @@ def test_a_sweep_that_waits_for_room_says_why(
     sweep = begin_sweep("smoke", places, name="waiting", out=whole.out, overrides=SETTINGS)
     carry_out(replace(sweep, file=sweep.file.model_copy(update={"budget": BudgetConfig(trials=1)})))
     assert told == [
-        "waiting for room for a training: it takes 1 CPU, and 0 of the cluster's 4 are free; "
-        "end what holds the others, or add nodes"
+        "waiting for room for a training: it takes 1 CPU, and 0 of the cluster's 4 CPU are free; end what holds the "
+        "others (`rlq reap` frees what dead drivers left), or add nodes"
     ]
     assert told[0] in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+def test_trainings_with_several_workers_stop_early_and_outlive_a_worker(
+    whole: Sweep, places: Places, out: Path, train_workers: Callable[[], list[int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = begin_sweep("smoke", places, name="several", out=out, overrides=(*SETTINGS, "workers.count=2"))
+    killed: list[int] = []
+
+    def kill_a_worker() -> None:
+        if not killed and trainings(sweep) and (found := train_workers()):
+            os.kill(found[0], signal.SIGKILL)
+            killed.append(found[0])
+
+    with looking_on(kill_a_worker, every_s=0.2, name="killer"):
+        carry_out(sweep)
+    assert killed
+    assert "2 at a time, each on 2 workers with 1 CPU each" in " ".join(capsys.readouterr().err.split())
+    states = {training.state for training in trainings(sweep)}
+    assert states == {"finished", "stopped early"}, "one that stops early lets its workers go"
+    assert [trial.values for trial in sweep.ledger.read()] == [trial.values for trial in whole.ledger.read()]
+    ours, theirs = ({own.run: own for own in trainings(some)} for some in (sweep, whole))
+    for run, training in ours.items():
+        epochs = [point[0] for point in training.curve]
+        assert epochs == list(range(1, len(epochs) + 1)), "every evaluation was told once"
+        twin = theirs.get(run.replace("several", "whole"))
+        if twin is not None and len(twin.curve) == len(training.curve):
+            assert training.images == twin.images, "they share the batches"
+    deadline_s = time.monotonic() + 60
+    while ray.available_resources().get("CPU") != 4 and time.monotonic() < deadline_s:
+        time.sleep(0.2)
+    assert ray.available_resources()["CPU"] == 4
 
 
 POPULATION = """

@@ -14,7 +14,8 @@ import torch
 from rlq_ray.config.load import merge, to_dict
 from rlq_ray.distributed.reporting import SCORE
 from rlq_ray.distributed.runs import RunEntry, find_run
-from rlq_ray.distributed.trial import Evaluated, TrialEnd, TrialTask, keep_end, train_trial
+from rlq_ray.distributed.trial import keep_end, train_trial
+from rlq_ray.distributed.trial_task import Evaluated, TrialEnd, TrialTask
 from rlq_ray.errors import StorageError
 from rlq_ray.storage import locate
 from rlq_ray.train.checkpoint import read_card, read_state
@@ -49,7 +50,7 @@ def make_task(configure, tmp_path_factory: pytest.TempPathFactory) -> MakeTask:
     """Make the task of a tiny training in a store of its own."""
 
     def make(*overrides: str, recipe: str = "tiny_rlq", until_epoch: int | None = None) -> TrialTask:
-        settings = to_dict(configure(recipe, f"train.epochs={EPOCHS}", "seed=3", *overrides))
+        settings = to_dict(configure(recipe, f"train.epochs={EPOCHS}", "seed=3", "workers.count=1", *overrides))
         store = tmp_path_factory.mktemp("epoch_0_store")  # named as a checkpoint is
         return TrialTask(run="one", settings=settings, store=str(store), until_epoch=until_epoch)
 
@@ -146,7 +147,7 @@ def test_one_that_has_ended_is_told_again_and_not_trained(
     whole: tuple[TrialTask, Reports], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, told = whole
-    monkeypatch.setattr("rlq_ray.distributed.trial.run_training", None)
+    monkeypatch.setattr("rlq_ray.distributed.trial_part.run_training", None)
     again = Reports()
     assert train_trial(task, again) == TrialEnd("finished")
     assert again.curve == told.curve
@@ -308,7 +309,7 @@ def test_the_end_is_written_before_checkpoints_are_deleted(
     def die(_: object) -> None:
         raise CutOffError
 
-    monkeypatch.setattr("rlq_ray.distributed.trial.delete_file", die)
+    monkeypatch.setattr("rlq_ray.distributed.trial_part.delete_file", die)
     with pytest.raises(CutOffError):
         keep_end(task, TrialEnd("stopped early"))
     assert entry_of(task).state == "stopped early"
@@ -323,7 +324,7 @@ def test_a_store_that_is_away_is_told_of_and_nothing_is_decided(
         raise StorageError("cannot write: the store is away")
 
     with monkeypatch.context() as patched:
-        patched.setattr("rlq_ray.distributed.trial.write_bytes", refuse)
+        patched.setattr("rlq_ray.distributed.trial_part.write_bytes", refuse)
         with pytest.raises(StorageError):
             train_trial(task, Reports())
     assert entry_of(task).state == "running"

@@ -151,6 +151,7 @@ def test_refuses_a_file_in_one_line(tmp_path: Path, text: str, words: str) -> No
         ('[space."x.y"]\nchoice = [1]', [], "unknown setting 'x'"),
         ('"train.epoch" = { choice = [1] }', [], "unknown setting 'train.epoch': did you mean 'epochs'?"),
         ('"batch.identities" = { integers = [0, 8] }', [], "batch.identities = 0 is not possible"),
+        ('"workers.count" = { choice = [1, 2] }', [], "the space searches workers.count, but all trainings"),
         ("", ["train.epochs=0"], "train.epochs = 0 is not possible"),
         ("", ["evaluate.qualities=['hq']"], "the objective 'lq/cc/mAP' is not measured, as evaluate.qualities has hq"),
         ("", ["evaluate.protocols=['general']", "evaluate.select_on=general"], "as evaluate.protocols has general"),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rlq_ray.distributed.reporting import SCORE
-from rlq_ray.distributed.trial import FINAL, Evaluated, TrialEnd
+from rlq_ray.distributed.trial_task import FINAL, Evaluated, TrialEnd
 from rlq_ray.errors import TrainingError
 from rlq_ray.storage import Location, locate
 from tuning.book import CONFLICT, Book, Standing

@@ -11,7 +11,7 @@ import pytest
 from pipelines.recipe import RECIPES
 from rlq_ray.config.load import load_recipe
 from rlq_ray.distributed.reporting import SCORE
-from rlq_ray.distributed.trial import Evaluated, TrialEnd
+from rlq_ray.distributed.trial_task import Evaluated, TrialEnd
 from rlq_ray.errors import UsageError
 from rlq_ray.storage import locate
 from tuning.population import Lineage, check_population_space, next_generation, perturb
