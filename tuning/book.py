@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -241,9 +241,19 @@ class Book:
         """Say how a configuration stands; None before it has a score."""
         if not trial.scores():
             return None
-        models = [self.model(objective) for objective in range(len(self.settings.objectives))]
+        return self._standing(trial, self._models())
+
+    def _models(self) -> list[SeedModel]:
+        return [self.model(objective) for objective in range(len(self.settings.objectives))]
+
+    def _standing(self, trial: Trial, models: Sequence[SeedModel]) -> Standing:
         bound = models[0].lower_bound(trial.number, self.settings.seeds.confidence)
         return Standing(tuple(model.mean(trial.number) for model in models), bound)
+
+    def standings(self) -> list[tuple[Trial, Standing]]:
+        """Say how all configurations stand that have a score; every seed that is trained tells of all of them."""
+        models = self._models()
+        return [(trial, self._standing(trial, models)) for trial in self.trials if trial.scores()]
 
     def _is_spent(self) -> bool:
         budget = self.settings.budget

@@ -169,7 +169,9 @@ def carry_out(sweep: Sweep) -> SweepReport:
                 papers.write(book.trials, "interrupted")
                 with contextlib.suppress(TrackingError):  # the error that is under way says more
                     recorder.leave(book.trials)
+                    recorder.settle(book.standings())
                 raise
+            recorder.settle(book.standings())
             report = papers.write(book.trials, "finished")
             sweep.ledger.keep_card({**(sweep.ledger.read_card() or {}), "is_done": True})
             for path in papers.paths:

@@ -78,12 +78,23 @@ class SweepRecorder:
         with self._writing(trial.run_id) as tracker:
             tracker.set_tags({"rlq.state": trial.state})
             if standing is not None:
-                seeds = len(trial.finished())
-                means = zip(self._file.objectives, standing.means, strict=True)
-                metrics = {f"mean/{objective}": mean for objective, mean in means}
-                bound = {f"lower_bound/{self._file.objectives[0]}": standing.lower_bound}
-                tracker.log_metrics({**metrics, **bound, "seeds": seeds}, step=seeds)
+                tracker.log_metrics(self._scores(trial, standing), step=len(trial.finished()))
         self._parent.store.end_run(trial.run_id, STATUS[trial.state])
+
+    def settle(self, standings: Sequence[tuple[Trial, Standing]]) -> None:
+        """Bring the scores of all configurations up to date, which later trainings of others have changed."""
+        for trial, standing in standings:
+            assert trial.run_id is not None
+            with self._writing(trial.run_id) as tracker:
+                tracker.log_metrics(self._scores(trial, standing), step=len(trial.finished()))
+
+    def _scores(self, trial: Trial, standing: Standing) -> dict[str, float]:
+        means = zip(self._file.objectives, standing.means, strict=True)
+        return {
+            **{f"mean/{objective}": mean for objective, mean in means},
+            f"lower_bound/{self._file.objectives[0]}": standing.lower_bound,
+            "seeds": len(trial.finished()),
+        }
 
     def leave(self, trials: Sequence[Trial]) -> None:
         """End the runs of what is still under way, since nobody will be at work on it."""

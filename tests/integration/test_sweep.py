@@ -105,6 +105,8 @@ def test_runs_are_nested_in_mlflow_and_can_be_compared(whole: Sweep) -> None:
     (parent,) = store.find_runs(store.ensure_experiment(whole.experiment), "whole")
     assert parent.status == "FINISHED"
     assert {"report/report.html", "report/report.json"} <= set(store.list_artifacts(parent.run_id, "report"))
+    report = report_sweep(find_sweep("whole", whole.places))
+    bounds = {row["number"]: row["lower"] for row in report["trials"] if row["rank"]}
     by_run = {training.run_id: training for training in trainings(whole)}
     words = {"finished": "FINISHED", "stopped early": "KILLED"}
     for trial in whole.ledger.read():
@@ -113,6 +115,7 @@ def test_runs_are_nested_in_mlflow_and_can_be_compared(whole: Sweep) -> None:
         if trial.finished():
             assert {"mean/lq/cc/mAP", "mean/hq/cc/mAP", "lower_bound/lq/cc/mAP", "seeds"} <= set(run.metrics)
             assert run.metrics["seeds"] == len(trial.finished())
+            assert run.metrics["lower_bound/lq/cc/mAP"] == pytest.approx(bounds[trial.number])
         for child in children(store, run):
             training = by_run.pop(child.run_id)
             assert child.status == words[training.state]
