@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from cluster.processes import GRACE_S, Service, check_port_free, free_ports, sta
 HOST = "127.0.0.1"
 READY_TIMEOUT_S = 120.0
 """It takes up to 24 s on two busy cores, nearly all of it imports."""
+ANSWER_TIMEOUT_S = 5.0
 SERVER_ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes and 0.8 GB that nothing here uses
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -58,18 +60,36 @@ def start_mlflow_server(
     name = "the MLflow server"
     port = port or free_ports(1)[0]
     check_port_free(host, port, name)
-    options = {
-        "backend-store-uri": store_uri,
-        "artifacts-destination": os.fspath(artifacts),
-        "host": host,
-        "port": str(port),
-        "workers": "1",
-    }
-    command = [sys.executable, "-m", "mlflow", "server", *(f"--{key}={value}" for key, value in options.items())]
+    command = server_command(store_uri, os.fspath(artifacts), host, port)
     service = start_service(name, command, log_path, SERVER_ENVIRONMENT, is_guarded)
     uri = f"http://{host}:{port}"
     wait_until(service, lambda: _is_healthy(uri), READY_TIMEOUT_S)
     return MlflowServer(uri, service)
+
+
+def server_command(store_uri: str, artifacts: str, host: str, port: int, app: str | None = None) -> list[str]:
+    """Return the command of a server; `app` is MLflow's name of what stands before it, such as `basic-auth`."""
+    options = {
+        "backend-store-uri": store_uri,
+        "artifacts-destination": artifacts,
+        "host": host,
+        "port": str(port),
+        "workers": "1",
+        **({"app-name": app} if app else {}),
+    }
+    return [sys.executable, "-m", "mlflow", "server", *(f"--{key}={value}" for key, value in options.items())]
+
+
+def lets_in(uri: str, user: str, password: str) -> bool:
+    """Tell whether a server answers a user's question to its database."""
+    login = base64.b64encode(f"{user}:{password}".encode()).decode()
+    question = f"{uri}/api/2.0/mlflow/experiments/search?max_results=1"
+    request = urllib.request.Request(question, headers={"Authorization": f"Basic {login}"})
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def serve_ui(tracking_uri: str, host: str = HOST, port: int = 5000, on_ready: Callable[[str], None] = print) -> None:

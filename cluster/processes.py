@@ -90,10 +90,10 @@ def wait_until(service: Service, is_ready: Callable[[], bool], timeout_s: float)
     try:
         while not is_ready():
             if (status := service.process.poll()) is not None:
-                raise ServiceError(f"{service.name} ended with status {status}: {_last_line(service.log_path)}")
+                raise ServiceError(f"{service.name} ended with status {status}: {last_line(service.log_path)}")
             if time.monotonic() > deadline_s:
                 raise ServiceError(
-                    f"{service.name} did not answer within {timeout_s:.0f} s: {_last_line(service.log_path)}"
+                    f"{service.name} did not answer within {timeout_s:.0f} s: {last_line(service.log_path)}"
                 )
             time.sleep(POLL_S)
     except BaseException:
@@ -146,7 +146,8 @@ def check_port_free(host: str, port: int, name: str) -> None:
             ) from error
 
 
-def _last_line(log_path: Path) -> str:
+def last_line(log_path: Path) -> str:
+    """Quote the last line of a log, and say where it lies."""
     with log_path.open("rb") as log:
         log.seek(max(0, log_path.stat().st_size - LOG_TAIL_BYTES))
         lines = log.read().decode(errors="replace").strip().splitlines()

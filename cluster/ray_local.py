@@ -15,21 +15,12 @@ from pathlib import Path
 
 import ray
 
+from cluster.ray_head import DEFAULT_OBJECT_STORE_BYTES, LOCAL_ENVIRONMENT
 from rlq_ray.errors import ServiceError, UsageError
 
 LONGEST_TEMP_DIR = 40
 """Characters; Ray adds up to 66 for the name of a Unix socket, which may have 107."""
-LOCAL_ENVIRONMENT = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",  # a checkpoint counts from the controller's next look, 2 s by default
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one machine is not preempted
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # workers without a GPU see what the driver sees
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it prints every line of a worker twice
-    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads make small operators 20 times slower on a shared machine
-}
 CONNECT_TIMEOUT_S = 5.0
-DEFAULT_OBJECT_STORE_BYTES = 200 * 2**20
-"""Training passes its data by storage, so Ray's own store holds little."""
 
 
 @dataclass(frozen=True)
