@@ -18,12 +18,12 @@ LOCAL_ENVIRONMENT = {
 }
 """For a cluster of one machine, and for those who train on it."""
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Keeps Ray from taking the network's address for 127.0.0.1: what is started listens, and what connects looks, there."""
+"""Keeps Ray from taking the network's address for 127.0.0.1, in what is started and in what connects to it."""
 DEFAULT_OBJECT_STORE_BYTES = 200 * 2**20
 """Training passes its data by storage, so Ray's own store holds little."""
 HOST = "127.0.0.1"
 LOG_BYTES, LOG_BACKUPS = 20 * 2**20, 2
-ANSWER_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 10.0
 
 
 class RayPorts(NamedTuple):
@@ -77,7 +77,9 @@ def head_environment(ports: RayPorts, token_path: Path) -> dict[str, str]:
 
 def head_answers(dashboard_url: str, token: str) -> bool:
     """Tell whether a head has a living node and knows the token."""
-    request = urllib.request.Request(f"{dashboard_url}/nodes?view=summary", headers={"Authorization": f"Bearer {token}"})
+    request = urllib.request.Request(
+        f"{dashboard_url}/nodes?view=summary", headers={"Authorization": f"Bearer {token}"}
+    )
     try:
         with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
             nodes = json.load(answer)["data"]["summary"]

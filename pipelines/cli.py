@@ -12,7 +12,9 @@ import typer
 
 from pipelines.cli_data import GROUPS
 from pipelines.cli_options import AsJson, Overrides, Store, TrackingUri, print_json
+from pipelines.cli_stack import STACK_COMMANDS
 from pipelines.cli_sweep import sweep_app
+from pipelines.stack_use import take_up_stack
 from rlq_ray.errors import RlqError, UsageError
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ app = typer.Typer(
 )
 for _name, _group in {**GROUPS, "sweep": sweep_app}.items():
     app.add_typer(_group, name=_name)
+for _name, _command in STACK_COMMANDS.items():
+    app.command(_name)(_command)
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]
 """What typer raises for any wrong use; it is click's ClickException, in a copy that typer does not publish."""
@@ -31,10 +35,15 @@ INTERRUPTED = 130
 
 
 @app.callback()
-def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False) -> None:
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
     """Train clothes-changing person re-identification that survives low-quality images, on a Ray cluster."""
     if debug:
         os.environ["RLQ_DEBUG"] = "1"
+    if context.invoked_subcommand not in STACK_COMMANDS and "--help" not in sys.argv:
+        take_up_stack()
 
 
 @app.command()

@@ -12,9 +12,12 @@ import typer
 from rlq_ray.errors import UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Store = Annotated[str | None, typer.Option(help="URI for runs and checkpoints. [env: RLQ_STORAGE; ./rlq-data]")]
+Store = Annotated[
+    str | None, typer.Option(help="URI for runs and checkpoints. [env: RLQ_STORAGE; `rlq up`; ./rlq-data]")
+]
 TrackingUri = Annotated[
-    str | None, typer.Option(help="MLflow store. [env: RLQ_TRACKING_URI, MLFLOW_TRACKING_URI; ./rlq-data/mlflow.db]")
+    str | None,
+    typer.Option(help="MLflow store. [env: RLQ_TRACKING_URI, MLFLOW_TRACKING_URI; `rlq up`; ./rlq-data/mlflow.db]"),
 ]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="Settings, such as train.epochs=9")]
 

@@ -6,11 +6,13 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from rlq_ray.distributed.progress import Progress as TrainingProgress
+if TYPE_CHECKING:  # it imports ray
+    from rlq_ray.distributed.progress import Progress as TrainingProgress
 
 WIDTH_OF_FILES = 120
 """Characters of a table's line where there is no terminal to say."""

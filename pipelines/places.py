@@ -1,4 +1,7 @@
-"""Where things are: the command line first, then the environment, then the embedded default under `./rlq-data`."""
+"""Where things are: the command line first, then the environment, then the embedded default under `./rlq-data`.
+
+The stack of `rlq up` comes in as a part of the environment: see `pipelines.stack_use`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.stack_use import keep_login_for
 from rlq_ray.errors import UsageError
 from rlq_ray.storage import Location, locate
 from rlq_ray.tracking import default_uri
@@ -41,6 +45,8 @@ def find_places(*, store: str | None = None, tracking_uri: str | None = None, ho
     """Resolve the places; `home` replaces `./rlq-data` as the folder of the defaults."""
     home = home or Path("rlq-data")
     environment = os.environ
+    if tracking_uri:
+        keep_login_for(tracking_uri)
     return Places(
         store=locate(store or environment.get("RLQ_STORAGE") or home),
         tracking_uri=tracking_uri

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.ray_head import LOOPBACK_ONLY
 from rlq_ray.errors import ServiceError
 
 FOLDER_VARIABLE = "RLQ_STACK"
@@ -21,6 +22,8 @@ DEFAULT_FOLDER = Path("rlq-data") / "stack"
 CARD = "stack.json"
 CREDENTIALS = "credentials.env"
 RAY_TOKEN = "ray_token"
+S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class StackCard:
         ray_address: of the GCS, as host:port.
         dashboard_url: of Ray's dashboard and job server.
         s3_endpoint: address of the S3 server.
+        s3_region: that it says it is in.
         storage_uri: of its bucket for data, runs and checkpoints.
         tracking_uri: of the MLflow server, and of its UI.
     """
@@ -40,6 +44,7 @@ class StackCard:
     ray_address: str
     dashboard_url: str
     s3_endpoint: str
+    s3_region: str
     storage_uri: str
     tracking_uri: str
 
@@ -59,7 +64,23 @@ class StackCard:
             "RAY_ADDRESS": self.ray_address,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_path),
+            **LOOPBACK_ONLY,
         }
+
+    def s3_environment(self) -> dict[str, str]:
+        """Return the variables by which S3 clients find its server."""
+        keys = read_credentials(self.credentials_path)
+        return {
+            "AWS_ENDPOINT_URL": self.s3_endpoint,
+            "AWS_REGION": self.s3_region,
+            "AWS_DEFAULT_REGION": self.s3_region,
+            **{name: keys[name] for name in S3_KEYS},
+        }
+
+    def tracking_environment(self) -> dict[str, str]:
+        """Return the variables by which MLflow's clients log in."""
+        keys = read_credentials(self.credentials_path)
+        return {name: keys[name] for name in LOGIN}
 
 
 def stack_folder(environment: Mapping[str, str] = os.environ) -> Path | None:

@@ -27,7 +27,7 @@ from cluster.stack.servers import (
 from cluster.stack.settings import Settings, Wishes, check_settings, choose_settings, read_settings, write_settings
 from rlq_ray.errors import ServiceError
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 """How long a server that has been running may stay without an answer before it counts as stuck."""
 POLL_S = 0.2
 OWNER_ONLY = 0o700
@@ -140,8 +140,8 @@ def _lives(server: Server, folder: Path, tell: Tell) -> bool:
     """Tell whether a server runs and answers, if need be after a while; end what is left of one that does not."""
     record = running.read_record(folder, server.key)
     if record and record.keeper.is_alive:
-        starts_s = READY_TIMEOUT_S - (time.time() - record.since_s)
-        if _answers_within(server, record, max(starts_s, PATIENCE_S)):
+        patience_s = PATIENCE_S if running.was_ready(folder, server.key, record) else READY_TIMEOUT_S
+        if _answers_within(server, record, patience_s):
             return True
         if record.keeper.is_alive:
             tell(f"{server.title} (pid {record.server.pid}) runs but does not answer: starting it anew")
@@ -176,6 +176,8 @@ def _await(servers: Sequence[tuple[Server, Service]], folder: Path, tell: Tell) 
         for server, service in list(waiting):
             waited_s = time.monotonic() - began_s
             if server.answers():
+                if record := running.read_record(folder, server.key):
+                    running.note_ready(folder, server.key, record)
                 tell(f"{server.title} is up after {waited_s:.0f} s")
                 waiting.remove((server, service))
             elif service.process.poll() is not None:

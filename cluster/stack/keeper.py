@@ -56,8 +56,10 @@ def main(spec_path: str) -> int:
         assert child.stdout is not None
         _watch(child, child.stdout, _BoundedLog(Path(spec["log"]), spec["log_bytes"]), asked, spec["grace_s"])
         _end_all(_descendants())
+        if asked.at_s is None:
+            return child.returncode or 1  # the record stays, and tells that the server died
         record.unlink(missing_ok=True)
-    return 0 if asked.at_s is not None else child.returncode or 1
+    return 0
 
 
 class _Asked:
@@ -89,9 +91,7 @@ class _BoundedLog:
         self._file.flush()
 
 
-def _watch(
-    child: subprocess.Popen[bytes], output: IO[bytes], log: _BoundedLog, asked: _Asked, grace_s: float
-) -> None:
+def _watch(child: subprocess.Popen[bytes], output: IO[bytes], log: _BoundedLog, asked: _Asked, grace_s: float) -> None:
     """Copy the server's output until it has ended; pass the wish to end on, and kill it when it does not follow."""
     is_told, is_open = False, True
     while child.poll() is None:
@@ -153,10 +153,10 @@ def _descendants() -> list[int]:
 
 
 def _processes() -> Iterator[tuple[int, tuple[int, int]]]:
-    for name in os.listdir("/proc"):
+    for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if name.isdigit():
-                yield int(name), _stat(int(name))
+            if entry.name.isdigit():
+                yield int(entry.name), _stat(int(entry.name))
 
 
 def _stat(pid: int) -> tuple[int, int]:

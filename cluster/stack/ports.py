@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 from cluster.processes import check_port_free, free_ports
@@ -41,11 +40,11 @@ def pick(name: str, fixed: int | None, usual: int, notes: list[str]) -> int:
 def holder(port: int) -> str:
     """Say which process listens on a port, as far as this user may know."""
     sockets = {f"socket:[{inode}]" for inode in _listening(port)}
-    for name in os.listdir("/proc"):
+    for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if name.isdigit() and any(os.readlink(fd) in sockets for fd in Path(f"/proc/{name}/fd").iterdir()):
-                words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
-                return f"'{Path(words[0].decode(errors='replace')).name}' (pid {name})"
+            if entry.name.isdigit() and any(str(fd.readlink()) in sockets for fd in (entry / "fd").iterdir()):
+                program = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+                return f"'{Path(program).name}' (pid {entry.name})"
     return "a process of another user" if sockets else "another process"
 
 

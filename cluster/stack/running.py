@@ -76,6 +76,19 @@ def read_record(folder: Path, key: str) -> Record | None:
         return None
 
 
+def note_ready(folder: Path, key: str, record: Record) -> None:
+    """Note that a server has answered since it was started."""
+    _ready_path(folder, key).write_text(json.dumps(record.keeper))
+
+
+def was_ready(folder: Path, key: str, record: Record) -> bool:
+    """Tell whether a server has answered since it was started."""
+    try:
+        return bool(json.loads(_ready_path(folder, key).read_text()) == list(record.keeper))
+    except (OSError, ValueError):
+        return False
+
+
 def mark(folder: Path, key: str) -> str:
     """Return the value of `MARK` for a server."""
     return f"{folder}/{key}"
@@ -86,11 +99,11 @@ def members(folder: Path, key: str) -> list[Process]:
     record = read_record(folder, key)
     roots = {p.pid for p in (record.keeper, record.server) if p.is_alive} if record else set()
     wanted = f"{MARK}={mark(folder, key)}".encode()
-    seen = {found.process.pid: found for pid in _ids() if (found := _look(pid))}
+    seen = {pid: look for pid in _ids() if (look := _look(pid))}
     roots |= {pid for pid in seen if wanted in _environment(pid)}
     found, latest = set(roots), set(roots)
     while latest:
-        latest = {pid for pid, process in seen.items() if process.parent in latest} - found
+        latest = {pid for pid, look in seen.items() if look.parent in latest} - found
         found |= latest
     return [seen[pid].process for pid in sorted(found & seen.keys()) if not seen[pid].is_zombie]
 
@@ -132,6 +145,10 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+def _ready_path(folder: Path, key: str) -> Path:
+    return folder / "run" / f"{key}.ready"
+
+
 def _wait(processes: list[Process], timeout_s: float) -> None:
     deadline_s = time.monotonic() + timeout_s
     while any(process.is_alive for process in processes) and time.monotonic() < deadline_s:
@@ -139,7 +156,7 @@ def _wait(processes: list[Process], timeout_s: float) -> None:
 
 
 def _ids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import mlflow_server, object_store, ray_head
 from cluster.stack import running
-from cluster.stack.card import CREDENTIALS, FOLDER_VARIABLE, NO_STACK, RAY_TOKEN, read_credentials
+from cluster.stack.card import (
+    CREDENTIALS,
+    FOLDER_VARIABLE,
+    LOGIN,
+    NO_STACK,
+    RAY_TOKEN,
+    S3_KEYS,
+    StackCard,
+    read_credentials,
+)
 from cluster.stack.settings import ARTIFACT_BUCKET, BUCKET, Settings
+from rlq_ray.errors import ServiceError
 
 KEEPER = Path(__file__).with_name("keeper.py")
 LOG_BYTES = 10 * 2**20
@@ -24,10 +34,21 @@ READY_TIMEOUT_S = 150.0
 AUTH_CACHE_S = 60
 """MLflow computes the hash of a password, some tens of milliseconds, once in this time instead of at every request."""
 MISLEADING = (
-    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3",),
+    *(
+        "AWS_PROFILE",
+        "AWS_DEFAULT_PROFILE",
+        "AWS_SESSION_TOKEN",
+        "AWS_ENDPOINT_URL_S3",
+    ),
     *("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
     *("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK"),
-    *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"),
+    *(
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_TRACKING_TOKEN",
+        "MLFLOW_RUN_ID",
+        "MLFLOW_EXPERIMENT_ID",
+        "MLFLOW_EXPERIMENT_NAME",
+    ),
 )
 """Variables of the user that are about other servers than these."""
 
@@ -101,11 +122,9 @@ def servers_of(folder: Path, settings: Settings) -> list[Server]:
 
 def write_server_files(folder: Path) -> None:
     """Lay down what the servers read at their start."""
-    keys = read_credentials(folder / CREDENTIALS)
+    access_key, secret_key = _secrets(folder, S3_KEYS)
     (folder / "s3" / object_store.OBJECTS).mkdir(parents=True, exist_ok=True)
-    object_store.write_keys(
-        folder / "s3" / object_store.KEYS, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]
-    )
+    object_store.write_keys(folder / "s3" / object_store.KEYS, access_key, secret_key)
     (folder / "mlflow").mkdir(exist_ok=True)
     (folder / "mlflow" / "auth.ini").write_text(
         "[mlflow]\n"
@@ -122,28 +141,27 @@ def users_file(folder: Path) -> Path:
 
 
 def _s3(folder: Path, settings: Settings) -> Server:
-    keys, endpoint = read_credentials(folder / CREDENTIALS), settings.card(folder).s3_endpoint
+    endpoint, (access_key, secret_key) = settings.card(folder).s3_endpoint, _secrets(folder, S3_KEYS)
 
     def answers() -> bool:
-        account = (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
-        return all(object_store.gives_back(endpoint, *account, bucket) for bucket in (BUCKET, ARTIFACT_BUCKET))
+        buckets = (BUCKET, ARTIFACT_BUCKET)
+        return all(object_store.gives_back(endpoint, access_key, secret_key, bucket) for bucket in buckets)
 
     command = object_store.server_command(folder / "s3", settings.s3)
     return Server("s3", command, answers, cwd=str(folder))
 
 
 def _mlflow(folder: Path, settings: Settings) -> Server:
-    keys, card = read_credentials(folder / CREDENTIALS), settings.card(folder)
+    card, (user, password) = settings.card(folder), _secrets(folder, LOGIN)
     own = folder / "mlflow"
     environment = {
         **mlflow_server.SERVER_ENVIRONMENT,
-        **_s3_environment(settings, folder),
+        **_s3_environment(card),
         "MLFLOW_S3_ENDPOINT_URL": card.s3_endpoint,
         "MLFLOW_AUTH_CONFIG_PATH": str(own / "auth.ini"),
     }
     secrets = {
-        "AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY",
+        **{name: name for name in S3_KEYS},
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "MLFLOW_FLASK_SERVER_SECRET_KEY",
         "MLFLOW_AUTH_ADMIN_USERNAME": "MLFLOW_TRACKING_USERNAME",
         "MLFLOW_AUTH_ADMIN_PASSWORD": "MLFLOW_TRACKING_PASSWORD",
@@ -151,11 +169,10 @@ def _mlflow(folder: Path, settings: Settings) -> Server:
     command = mlflow_server.server_command(
         f"sqlite:///{own / 'mlflow.db'}", f"s3://{ARTIFACT_BUCKET}", mlflow_server.HOST, settings.mlflow, "basic-auth"
     )
-    login = keys["MLFLOW_TRACKING_USERNAME"], keys["MLFLOW_TRACKING_PASSWORD"]
     return Server(
         key="mlflow",
         command=command,
-        answers=lambda: mlflow_server.lets_in(card.tracking_uri, *login),
+        answers=lambda: mlflow_server.lets_in(card.tracking_uri, user, password),
         environment=environment,
         secrets=secrets,
         cwd=str(own),
@@ -166,12 +183,12 @@ def _ray(folder: Path, settings: Settings) -> Server:
     card = settings.card(folder)
     environment = {  # is inherited by workers and jobs, so that no secret has to travel with them
         **ray_head.head_environment(settings.ray, card.token_path),
-        **_s3_environment(settings, folder),
+        **_s3_environment(card),
         "RLQ_STORAGE": card.storage_uri,
         "RLQ_TRACKING_URI": card.tracking_uri,
         FOLDER_VARIABLE: NO_STACK,
     }
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    names = (*S3_KEYS, *LOGIN)
     return Server(
         key="ray",
         command=ray_head.head_command(settings.ray, Path(settings.ray_temp_dir), settings.num_cpus),
@@ -183,13 +200,21 @@ def _ray(folder: Path, settings: Settings) -> Server:
     )
 
 
-def _s3_environment(settings: Settings, folder: Path) -> dict[str, str]:
-    region = object_store.REGION
-    return {
-        "AWS_ENDPOINT_URL": settings.card(folder).s3_endpoint,
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
-    }
+def _s3_environment(card: StackCard) -> dict[str, str]:
+    """Return how S3 clients find the server, but for the keys."""
+    return {name: value for name, value in card.s3_environment().items() if name not in S3_KEYS}
+
+
+def _secrets(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return values of the credentials file.
+
+    Raises:
+        ServiceError: one is missing.
+    """
+    known = read_credentials(folder / CREDENTIALS)
+    if missing := [name for name in names if name not in known]:
+        raise ServiceError(f"{folder / CREDENTIALS} lacks {missing[0]}: delete the file and call `rlq up`")
+    return [known[name] for name in names]
 
 
 def _escaped(path: Path) -> str:

@@ -8,7 +8,7 @@ import secrets
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from cluster.object_store import NUM_PORTS
+from cluster.object_store import NUM_PORTS, REGION
 from cluster.processes import free_ports
 from cluster.ray_head import RayPorts
 from cluster.stack.card import StackCard
@@ -66,6 +66,7 @@ class Settings:
             ray_address=f"{HOST}:{self.ray.gcs}",
             dashboard_url=f"http://{HOST}:{self.ray.dashboard}",
             s3_endpoint=f"http://{HOST}:{self.s3[0]}",
+            s3_region=REGION,
             storage_uri=f"s3://{BUCKET}",
             tracking_uri=f"http://{HOST}:{self.mlflow}",
         )
@@ -142,6 +143,4 @@ def write_settings(folder: Path, settings: Settings) -> None:
 
 
 def _in_effect(settings: Settings) -> Wishes:
-    return Wishes(
-        settings.ray.gcs, settings.ray.dashboard, settings.s3[0], settings.mlflow, settings.num_cpus
-    )
+    return Wishes(settings.ray.gcs, settings.ray.dashboard, settings.s3[0], settings.mlflow, settings.num_cpus)

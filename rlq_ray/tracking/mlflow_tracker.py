@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
 import shutil
 import tempfile
 import threading
@@ -47,6 +48,7 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Makes the UI open on runs and models instead of on its pages for language models."""
 MODEL_REQUIREMENTS = ("torch", "torchvision", "numpy")
 
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # commands show their own
 for _noisy in ("mlflow", "alembic"):  # tables that a first use creates are not news
     logging.getLogger(_noisy).setLevel(logging.WARNING)
 
@@ -124,6 +126,11 @@ class MlflowStore:
         """Set the final status of a run, for one whose own process no longer can."""
         with _telling(self.uri, f"end run {run_id}"):
             self._client.set_terminated(run_id, status)
+
+    def delete_run(self, run_id: str) -> None:
+        """Move a run to the store's bin."""
+        with _telling(self.uri, f"delete run {run_id}"):
+            self._client.delete_run(run_id)
 
     def run(self, run_id: str) -> RunRecord:
         """Return what is known of a run.
