@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from pipelines.cli_data import GROUPS
+from pipelines.cli_jobs import jobs_app
 from pipelines.cli_options import AsJson, Overrides, Store, TrackingUri, print_json
 from pipelines.cli_stack import STACK_COMMANDS
 from pipelines.cli_sweep import sweep_app
@@ -27,6 +28,7 @@ for _name, _group in {**GROUPS, "sweep": sweep_app}.items():
     app.add_typer(_group, name=_name)
 for _name, _command in STACK_COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(jobs_app)  # without a name: its commands are among the others
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]
 """What typer raises for any wrong use; it is click's ClickException, in a copy that typer does not publish."""

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from rlq_ray.build_stamp import submitted_hash
 from rlq_ray.config.load import flatten, to_dict
 from rlq_ray.config.schema import ExperimentConfig
-from rlq_ray.tracking import RunStatus, Tracker, describe_environment, flatten_environment
+from rlq_ray.tracking import RunStatus, Tracker, describe_code, describe_environment, flatten_environment
 from rlq_ray.tracking.mlflow_tracker import MlflowStore
 
 
@@ -48,6 +49,8 @@ def tracked_run(
     experiment_id = store.ensure_experiment(experiment)
     run_id = run_id or store.create_run(experiment_id, name, parent_run_id, tags)
     tracker = store.attach(run_id)
+    if submitted_hash():  # a run may go on in another job, with other code
+        tracker.set_tags(flatten_environment(describe_code()))
     status: RunStatus = "FAILED"
     try:
         yield TrackedRun(store, experiment_id, run_id, tracker)

@@ -51,3 +51,7 @@ class TrackingError(RlqError):
 
 class ServiceError(RlqError):
     """A server or cluster that does not start, answer or end."""
+
+
+class PackageError(RlqError):
+    """A process that runs other code than was sent to it."""

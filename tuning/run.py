@@ -21,11 +21,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import util
 
+from rlq_ray.build_stamp import require_package
 from rlq_ray.config.load import build_config, merge, nested, to_dict
 from rlq_ray.distributed.threads import beside_main_thread
 from rlq_ray.distributed.trial import keep_end, train_trial
 from rlq_ray.distributed.trial_task import Evaluated, TrialEnd, TrialTask
-from rlq_ray.errors import RlqError, TrainingError, UsageError
+from rlq_ray.errors import PackageError, RlqError, TrainingError, UsageError
 from tuning.book import Book
 from tuning.pending import Waiting, watched
 from tuning.record import Training, Trial
@@ -51,8 +52,8 @@ ACTOR_PATIENCE_S = 60
 class Common:
     """What all trainings of a sweep share.
 
-    That is settings in plain values, the store, the tracking store, the names of the metrics that the book reads, and
-    whether each has a GPU.
+    That is settings in plain values, the store, the tracking store, the names of the metrics that the book reads,
+    whether each has a GPU, and the hash of the code that each must run, if it is a job's.
     """
 
     settings: dict[str, Any]
@@ -60,6 +61,7 @@ class Common:
     tracking_uri: str | None
     reported: tuple[str, ...]
     on_gpu: bool
+    package: str | None = None
 
     def task(self, changes: dict[str, Any], seed: int, own: dict[str, Any]) -> TrialTask:
         """Make the task of a training, given the dotted settings that it changes, its seed, and what is its own.
@@ -147,8 +149,9 @@ def _train(config: dict[str, Any], common: Common, train: Train) -> dict[str, An
         tune.report({EVALUATED: json.dumps(asdict(replace(evaluated, metrics=metrics)))})
 
     try:
+        require_package(common.package)
         task = common.task(**config)
-    except UsageError as error:
+    except (UsageError, PackageError) as error:
         end = TrialEnd("failed", str(error))
     else:
         end = train(task, report)

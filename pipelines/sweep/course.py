@@ -25,6 +25,7 @@ from pipelines.sweep.recorder import SweepRecorder
 from pipelines.sweep.report import SweepReport, build_sweep_report
 from pipelines.tracked import earlier_run, tracked_run
 from pipelines.train import preflight
+from rlq_ray.build_stamp import submitted_hash
 from rlq_ray.config.load import to_dict
 from rlq_ray.errors import TrackingError, UsageError
 from rlq_ray.storage import locate, probe_writable, write_bytes
@@ -154,6 +155,7 @@ def carry_out(sweep: Sweep) -> SweepReport:
                 places.tracking_uri,
                 book.reported,
                 on_gpu="gpu" in need.each,
+                package=submitted_hash(),
             )
             papers = _Papers(sweep)
             try:

@@ -15,6 +15,7 @@ import ray.train
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from rlq_ray.build_stamp import submitted_hash
 from rlq_ray.config.load import to_dict
 from rlq_ray.config.schema import ExperimentConfig, WorkersConfig
 from rlq_ray.distributed.progress import Progress, start_board, watched
@@ -54,6 +55,7 @@ def launch(
     Raises:
         UsageError: the cluster cannot place the workers.
         StorageError: the store cannot be written.
+        PackageError: a worker runs other code than this job.
         TrainingError: the training failed for good.
     """
     plan_workers(config.workers)
@@ -62,7 +64,7 @@ def launch(
     entry = replace(entry, state="running", config=settings, mlflow_run_id=tracking.run_id if tracking else None)
     keep_run(store, entry)
     board = start_board()
-    task = WorkerTask(settings, board, tracking.uri if tracking else None, entry.mlflow_run_id)
+    task = WorkerTask(settings, board, tracking.uri if tracking else None, entry.mlflow_run_id, submitted_hash())
     try:
         with watched(board, show):
             trainer = make_trainer(train_worker, task, config.workers, name=entry.name, store=store)

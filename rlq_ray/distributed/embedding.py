@@ -11,6 +11,7 @@ import numpy.typing as npt
 import ray
 import torch
 
+from rlq_ray.build_stamp import require_package, submitted_hash
 from rlq_ray.config.schema import ExperimentConfig, Quality
 from rlq_ray.data import DataSet
 from rlq_ray.distributed.driver import plan_workers
@@ -50,7 +51,7 @@ def embed_on_cluster(
     workers = jobs[0].config.workers
     options = {"num_cpus": workers.cpus, "num_gpus": 1 if plan_workers(workers).use_gpu else 0}
     embedder_actor = ray.remote(**options)(_Embedder)
-    embedders = [embedder_actor.remote() for _ in range(workers.count)]
+    embedders = [embedder_actor.remote(submitted_hash()) for _ in range(workers.count)]
     try:
         pending = [
             [
@@ -92,7 +93,8 @@ def _interleave(parts: list[npt.NDArray[np.float32]], total: int) -> npt.NDArray
 class _Embedder:
     """Computes features on its own device; keeps what it opened last, since jobs come in groups."""
 
-    def __init__(self) -> None:
+    def __init__(self, package: str | None) -> None:
+        self._package = package
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._networks: dict[str, ReIDNetwork] = {}
         self._datasets: dict[str, DataSet] = {}
@@ -101,6 +103,7 @@ class _Embedder:
         self, config: ExperimentConfig, checkpoint: str, data: str, quality: Quality, row_N: np.ndarray
     ) -> npt.NDArray[np.float32]:
         """Embed rows in their order, `(N, D)`."""
+        require_package(self._package)  # here, since what an actor raises when it is made loses its type
         if self._device.type == "cpu":
             torch.set_num_threads(max(1, int(config.workers.cpus)))
         if checkpoint not in self._networks:

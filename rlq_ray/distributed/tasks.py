@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import ray
 
+from rlq_ray.build_stamp import require_package, submitted_hash
 from rlq_ray.errors import ServiceError
 
 Item = TypeVar("Item")
@@ -38,14 +39,15 @@ def map_on_cluster(
         Exception: what the function raised first; the other tasks are cancelled.
         ServiceError: a task died.
     """
-    remote = ray.remote(num_cpus=1)(_call)
+    remote, package = ray.remote(num_cpus=1)(_call), submitted_hash()
     waiting = enumerate(items)
     results: dict[int, Result] = {}
     under_way: dict[Any, int] = {}
     try:
         while True:
             room = TASKS_PER_CPU * max(1, cluster_cpus()) - len(under_way)  # again and again: a cluster may grow
-            under_way |= {remote.remote(function, item): number for number, item in islice(waiting, max(0, room))}
+            calls = {remote.remote(package, function, item): number for number, item in islice(waiting, max(0, room))}
+            under_way |= calls
             if not under_way:
                 return [results[number] for number in sorted(results)]
             (done,), _ = ray.wait(list(under_way), num_returns=1)
@@ -62,7 +64,8 @@ def map_on_cluster(
             ray.cancel(reference, force=True)
 
 
-def _call(function: Callable[[Item], Result], item: Item) -> Result:
+def _call(package: str | None, function: Callable[[Item], Result], item: Item) -> Result:
+    require_package(package)
     return function(item)
 
 

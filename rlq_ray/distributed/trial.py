@@ -14,7 +14,15 @@ from rlq_ray.distributed.runs import RunEntry, find_run, keep_run
 from rlq_ray.distributed.trial_group import train_in_group
 from rlq_ray.distributed.trial_part import Keeper, nobody, train_part
 from rlq_ray.distributed.trial_task import FINAL, Evaluated, TrialEnd, TrialTask
-from rlq_ray.errors import CheckpointError, DataError, DivergedError, NotFoundError, TrainingError, UsageError
+from rlq_ray.errors import (
+    CheckpointError,
+    DataError,
+    DivergedError,
+    NotFoundError,
+    PackageError,
+    TrainingError,
+    UsageError,
+)
 from rlq_ray.storage import locate
 
 
@@ -77,6 +85,6 @@ def _train(task: TrialTask, keeper: Keeper) -> TrialEnd:
             train_part(task, config, keeper, World(), torch.device("cuda" if task.on_gpu else "cpu"))
     except DivergedError as error:
         return TrialEnd("diverged", str(error))
-    except (UsageError, DataError, CheckpointError, TrainingError, NotFoundError) as error:
+    except (UsageError, DataError, CheckpointError, TrainingError, NotFoundError, PackageError) as error:
         return TrialEnd("failed", str(error))
     return TrialEnd("finished")

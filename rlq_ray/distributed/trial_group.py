@@ -15,6 +15,7 @@ import ray
 import ray.train.torch
 import torch
 
+from rlq_ray.build_stamp import require_package, submitted_hash
 from rlq_ray.collectives import World, anyone
 from rlq_ray.config.load import build_config
 from rlq_ray.config.schema import ExperimentConfig
@@ -36,6 +37,7 @@ class _GroupTask:
 
     trial: TrialTask
     relay: Any
+    package: str | None
 
 
 def train_in_group(task: TrialTask, config: ExperimentConfig, keeper: Keeper) -> None:
@@ -49,7 +51,7 @@ def train_in_group(task: TrialTask, config: ExperimentConfig, keeper: Keeper) ->
     """
     relay = start_board(Relay)
     try:
-        group = _GroupTask(task, relay)
+        group = _GroupTask(task, relay, submitted_hash())
         trainer = make_trainer(_train_worker, group, config.workers, name=task.run, store=locate(task.store))
         outcome = beside_main_thread(trainer.fit, "rlq-train")
         try:
@@ -85,6 +87,7 @@ def _train_worker(group: _GroupTask) -> None:
         ray.get(group.relay.hand_over.remote(evaluated))
 
     with giving_up_for_good(group.relay):
+        require_package(group.package)
         keeper = _GroupKeeper(
             group.trial, nobody if world.rank else hand_over, relay=group.relay, world=world, device=device
         )

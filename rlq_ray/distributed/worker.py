@@ -13,25 +13,30 @@ import ray.train
 import ray.train.torch
 from ray.train import Checkpoint
 
+from rlq_ray.build_stamp import require_package
 from rlq_ray.collectives import World
 from rlq_ray.config.load import build_config
 from rlq_ray.distributed.training import open_tracker, run_training
-from rlq_ray.errors import CheckpointError, DataError, TrainingError, UsageError
+from rlq_ray.errors import CheckpointError, DataError, PackageError, TrainingError, UsageError
 from rlq_ray.storage import locate
 from rlq_ray.train.checkpoint import read_state
 
-FATAL = (UsageError, DataError, CheckpointError, TrainingError)
+FATAL = (UsageError, DataError, CheckpointError, TrainingError, PackageError)
 """What a restart cannot mend; a store or tracker that is away may be back."""
 
 
 @dataclass(frozen=True)
 class WorkerTask:
-    """What the driver sends to every worker; without a run nothing is tracked."""
+    """What the driver sends to every worker.
+
+    Without a run nothing is tracked. `package` is the hash of the code that the worker must run, if it is a job's.
+    """
 
     config: dict[str, Any]
     board: Any
     tracking_uri: str | None
     run_id: str | None
+    package: str | None
 
 
 def train_worker(task: WorkerTask) -> None:
@@ -60,6 +65,7 @@ def this_worker() -> World:
 
 
 def _train(task: WorkerTask) -> None:
+    require_package(task.package)
     world = this_worker()
     run_training(
         build_config(task.config),

@@ -11,7 +11,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 from rlq_ray.tracking.address import default_uri, shown_uri
 from rlq_ray.tracking.base import MetricPoint, NullTracker, RunRecord, RunStatus, Tracker
-from rlq_ray.tracking.environment import describe_environment, flatten_environment
+from rlq_ray.tracking.environment import describe_code, describe_environment, flatten_environment
 
 __all__ = [
     "MetricPoint",
@@ -20,6 +20,7 @@ __all__ = [
     "RunStatus",
     "Tracker",
     "default_uri",
+    "describe_code",
     "describe_environment",
     "flatten_environment",
     "shown_uri",

@@ -9,16 +9,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rlq_ray.build_stamp import JOB_VARIABLE, content_hash, read_stamp
+
 PACKAGES = ("rlq-ray", "torch", "torchvision", "ray", "mlflow", "pyarrow", "kornia", "numpy", "simplejpeg", "numba")
 GIT_TIMEOUT_S = 10
 
 
-def describe_environment(folder: Path | None = None) -> dict[str, Any]:
-    """Describe this process's environment as JSON-ready values.
-
-    Args:
-        folder: whose git commit is meant; by default that of this package.
-    """
+def describe_environment() -> dict[str, Any]:
+    """Describe this process's environment as JSON-ready values."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -26,7 +24,17 @@ def describe_environment(folder: Path | None = None) -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "gpus": _gpu_names(),
-        "git": _git_state(folder or Path(__file__).parent),
+        **describe_code(),
+    }
+
+
+def describe_code() -> dict[str, Any]:
+    """Describe what code this is: commit (of its stamp, if it was sent for a job), hash of its files, and the job."""
+    stamp = read_stamp()
+    return {
+        "git": {"commit": stamp.commit, "dirty": stamp.dirty} if stamp else _git_state(Path(__file__).parent),
+        "package": {"hash": content_hash()},
+        "job": os.environ.get(JOB_VARIABLE),
     }
 
 
