@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -74,6 +75,7 @@ def connect(dashboard: Dashboard) -> JobSubmissionClient:
     Raises:
         ServiceError: nobody answers, or the token is refused.
     """
+    logging.getLogger("ray.dashboard").setLevel(logging.WARNING)  # it tells of every package and every socket
     parts = urlsplit(dashboard.url)
     headers = {"Authorization": f"Bearer {dashboard.token}"} if dashboard.token else {}
     try:

@@ -138,18 +138,16 @@ class JobDesk:
             UsageError: there is no such job.
             ServiceError: it does not end.
         """
-        job = self.find(job_id)
-        if job.is_over:
+        if (job := self.find(job_id)).is_over:
             return job
         with self._asking(job_id):
             self._client.stop_job(job_id)
         deadline_s = time.monotonic() + STOP_GRACE_S + KILL_MARGIN_S
-        while not job.is_over:
-            if time.monotonic() > deadline_s:
-                raise ServiceError(f"job {job_id} does not end: see the logs of Ray's head, and call again")
+        while time.monotonic() < deadline_s:
             time.sleep(POLL_S)
-            job = self.find(job_id)
-        return job
+            if (job := self.find(job_id)).is_over:
+                return job
+        raise ServiceError(f"job {job_id} does not end: see the logs of Ray's head, and call again")
 
     def _submissions(self) -> list[Any]:
         with self._asking():
