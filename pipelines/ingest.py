@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -88,7 +89,9 @@ def ingest_folder(
     """
     if licence is None and layout not in FREE_LAYOUTS and not (root / MARKER).exists():
         stderr.print(licence_notice(layout))
-    plan = plan_ingest(root.absolute(), layout, to, name=name, licence=licence, side_files=side_files, apply=on_cluster)
+    root = root.absolute()  # as the masks: workers are in folders of their own
+    side_files = replace(side_files, masks=side_files.masks and side_files.masks.absolute())
+    plan = plan_ingest(root, layout, to, name=name, licence=licence, side_files=side_files, apply=on_cluster)
     probe_writable(plan.to)
     started = start_ingest(plan)
     if started.num_finished:

@@ -39,7 +39,7 @@ def find_dashboard(address: str | None, card: StackCard | None, environment: Map
     Raises:
         UsageError: there is none, or an address is not that of a dashboard.
     """
-    named = address or environment.get("RAY_ADDRESS")
+    named = address or environment.get("RAY_ADDRESS") or None
     if card is not None and named in (None, card.ray_address, card.dashboard_url):
         return Dashboard(card.dashboard_url, _read_token(card.token_path))
     if named is None:
