@@ -22,6 +22,8 @@ CONNECT_TIMEOUT_S = 5.0
 DEFAULT_TOKEN_FILE = Path("~/.ray/auth_token")
 RAY_ADDRESS_OF_API = "RAY_API_SERVER_ADDRESS"
 """The one of them that is looked at first."""
+TALKATIVE_LOGGERS = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
+"""They tell of every package and every socket."""
 PORTS = {"http": 80, "https": 443}
 
 
@@ -75,7 +77,8 @@ def connect(dashboard: Dashboard) -> JobSubmissionClient:
     Raises:
         ServiceError: nobody answers, or the token is refused.
     """
-    logging.getLogger("ray.dashboard").setLevel(logging.WARNING)  # it tells of every package and every socket
+    for name in TALKATIVE_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     parts = urlsplit(dashboard.url)
     headers = {"Authorization": f"Bearer {dashboard.token}"} if dashboard.token else {}
     try:

@@ -3,7 +3,8 @@ import subprocess
 
 import pytest
 
-from rlq_ray.tracking import describe_environment, flatten_environment
+from rlq_ray.build_stamp import BuildStamp, content_hash
+from rlq_ray.tracking import describe_code, describe_environment, environment, flatten_environment
 from rlq_ray.tracking.environment import _git_state
 
 
@@ -39,3 +40,13 @@ def test_knows_no_commit_outside_a_checkout(tmp_path, monkeypatch):
 def test_flattens_to_dotted_names_without_the_unknown():
     nested = {"python": "3.11", "gpus": [], "git": None, "packages": {"torch": "2.14"}, "cpus": 2, "names": ["a", "b"]}
     assert flatten_environment(nested) == {"python": "3.11", "packages.torch": "2.14", "cpus": "2", "names": "a, b"}
+
+
+def test_the_stamp_tells_the_commit_of_code_that_was_sent(monkeypatch):
+    stamp = BuildStamp("0.1.0", "c0ffee", dirty=True, content_hash="ab")
+    monkeypatch.setattr(environment, "read_stamp", lambda: stamp)
+    monkeypatch.setenv("RLQ_JOB_ID", "train-1")
+    described = describe_code()
+    assert described["git"] == {"commit": "c0ffee", "dirty": True}
+    assert described["package"] == {"hash": content_hash()}
+    assert described["job"] == "train-1"
