@@ -24,7 +24,7 @@ from rlq_ray.tracking.mlflow_tracker import MlflowStore
 pytestmark = pytest.mark.slow
 
 SECRETS = {"MLFLOW_TRACKING_PASSWORD": "mlflow-pAssw0rd-9271", "RLQ_TEST_API_KEY": "another-secret-5530"}
-PATIENCE_S = 240
+PATIENCE_S = 480
 
 
 @dataclass
