@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cluster.jobs.record import JobRecord
 
 INTERRUPTED = 130
-HERE_ONLY = {"submit", "jobs", "logs", "stop", "up", "down", "status", "doctor", "ui"}
+HERE_ONLY = {"submit", "jobs", "logs", "stop", "up", "down", "status", "doctor", "ui", "cluster"}
 """Commands that make no sense as jobs."""
 
 jobs_app = typer.Typer()
@@ -53,7 +53,7 @@ def submit(
     places = places_to_send(os.environ, known_there)
     wheel = build_wheel(allow_dirty=allow_dirty)
     dashboard, desk = _open_desk(address)
-    request = JobRequest(tuple(command), getpass.getuser(), wheel.stamp, places)
+    request = JobRequest(tuple(command), _user(), wheel.stamp, places)
     job_id = desk.submit(request, wheel, again=again)
     if not as_json:
         sys.stdout.write(f"{job_id}\n")
@@ -69,6 +69,13 @@ def submit(
         print_json(desk.find(job_id).to_json())
     else:
         stderr.print(f"follow it by `rlq logs {job_id} --follow`, end it by `rlq stop {job_id}`")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"uid {os.getuid()}"
 
 
 def _check_name(context: typer.Context, name: str) -> None:
@@ -131,7 +138,9 @@ def jobs(address: Address = None, as_json: AsJson = False) -> None:
 @jobs_app.command()
 def logs(
     job: JobId,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until the job ends, and end with its status.")
+    ] = False,
     address: Address = None,
 ) -> None:
     """Show what a job has written."""

@@ -20,6 +20,7 @@ from rlq_ray.build_stamp import PARTS, package_root
 from rlq_ray.distributed.runs import find_run
 from rlq_ray.storage import exists, list_files, locate, read_bytes
 from rlq_ray.tracking.mlflow_tracker import MlflowStore
+from rlq_ray.train.checkpoint import CARD_FILE
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +59,7 @@ class JobCluster:
         return subprocess.run(
             [sys.executable, "-m", "pipelines.cli", *words],
             env={**self.environment, **changes},
-            cwd=self.folder,
+            cwd=self.folder / "person",
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
@@ -103,6 +104,7 @@ def cluster(service_folder, s3_store, mlflow_server, checkout, tmp_path_factory)
     """A head started in a folder with another `rlq_ray`, whose environment alone knows the secrets."""
     folder = service_folder / "jobs"
     (folder / "rlq_ray").mkdir(parents=True)
+    (folder / "person").mkdir()
     (folder / "rlq_ray" / "__init__.py").write_text("raise ImportError('this is not what was submitted')\n")
     token_file = folder / "token"
     token_file.write_text(os.urandom(16).hex())
@@ -170,7 +172,7 @@ def kept_epochs(cluster: JobCluster, name: str) -> list[int]:
     if not exists(runs / "checkpoint_manager_snapshot.json"):
         return []
     known = read_bytes(runs / "checkpoint_manager_snapshot.json").decode()
-    found = {int(file.uri.split("/")[-2].removeprefix("epoch_")) for file in list_files(runs, "/card.json")}
+    found = {int(file.uri.split("/")[-2].removeprefix("epoch_")) for file in list_files(runs, f"/{CARD_FILE}")}
     return sorted(epoch for epoch in found if f"epoch_{epoch:05d}" in known)
 
 
@@ -248,7 +250,12 @@ def test_who_waits_may_leave_and_the_job_goes_on(cluster: JobCluster, training) 
     command = [sys.executable, "-m", "pipelines.cli", "submit", "--wait", "--", *training, "train.epochs=1000"]
     command += ["--name", "left"]
     waiting = subprocess.Popen(
-        command, env=cluster.environment, cwd=cluster.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=cluster.environment,
+        cwd=cluster.folder / "person",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert waiting.stdout is not None
     job_id = waiting.stdout.readline().strip()
