@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from pipelines.cli_cluster import cluster_app
 from pipelines.cli_data import GROUPS
 from pipelines.cli_jobs import jobs_app
 from pipelines.cli_options import AsJson, Overrides, Store, TrackingUri, print_json
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for _name, _group in {**GROUPS, "sweep": sweep_app}.items():
+for _name, _group in {**GROUPS, "sweep": sweep_app, "cluster": cluster_app}.items():
     app.add_typer(_group, name=_name)
 for _name, _command in STACK_COMMANDS.items():
     app.command(_name)(_command)

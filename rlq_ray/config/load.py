@@ -11,13 +11,15 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.errors import UsageError
 from rlq_ray.storage import locate
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def load_recipe(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
@@ -62,15 +64,32 @@ def build_config(settings: Mapping[str, Any], overrides: Iterable[str] = ()) -> 
     Raises:
         UsageError: see `load_recipe`.
     """
-    merged = {"data": {}} | json.loads(json.dumps(settings))  # so that a missing data.target is named in full
+    settings = {"data": {}} | dict(settings)  # so that a missing data.target is named in full
+    return _with_whole_addresses(check_settings(ExperimentConfig, settings, overrides))
+
+
+def check_settings(
+    model: type[Settings], settings: Mapping[str, Any], overrides: Iterable[str] = (), kind: str = "recipe"
+) -> Settings:
+    """Check nested settings against what they must be, after overriding some.
+
+    Args:
+        model: what they must be.
+        settings: nested by section.
+        overrides: `section.key=value`, the last one winning.
+        kind: what errors call the file that holds settings.
+
+    Raises:
+        UsageError: an unknown key, or a value that is wrong or contradicts another.
+    """
+    merged = json.loads(json.dumps(settings))
     for override in overrides:
         key, value = _parse_override(override)
         _assign(merged, key, value)
     try:
-        config = ExperimentConfig.model_validate(merged)
+        return model.model_validate(merged)
     except ValidationError as error:
-        raise UsageError(_first_problem(error)) from None
-    return _with_whole_addresses(config)
+        raise UsageError(_first_problem(error, model, kind)) from None
 
 
 def to_dict(config: BaseModel) -> dict[str, Any]:
@@ -161,20 +180,21 @@ def _assign(settings: dict[str, Any], dotted_key: str, value: Any) -> None:
     settings[key] = value
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, model: type[BaseModel], kind: str) -> str:
     problem = error.errors()[0]
     location = [str(part) for part in problem["loc"]]
     if location and isinstance(problem["loc"][-1], int):
         location.pop()  # a plain value in a list is named by the list
     key, given = ".".join(location), problem["input"]
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(location[-1], _fields_of(location[:-1]), n=1)
+        known = _fields_of(model, location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1)
         where = ".".join(location[:-1]) or "the top level"
-        hint = f"did you mean '{close[0]}'?" if close else f"{where} knows {', '.join(_fields_of(location[:-1]))}"
+        hint = f"did you mean '{close[0]}'?" if close else f"{where} knows {', '.join(known)}"
         return f"unknown setting '{key}': {hint}"
     if problem["type"] == "missing":
         is_listed = any(isinstance(part, int) for part in problem["loc"])
-        where = "in the recipe" if is_listed else "on the command line or in the recipe"
+        where = f"in the {kind}" if is_listed else f"on the command line or in the {kind}"
         return f"the setting '{key}' is missing: give {key}=… {where}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
@@ -182,8 +202,7 @@ def _first_problem(error: ValidationError) -> str:
     return f"{key} = {given!r} is not possible: {message[0].lower()}{message[1:]}"
 
 
-def _fields_of(location: list[str]) -> list[str]:
-    model: type[BaseModel] = ExperimentConfig
+def _fields_of(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
         if part.isdecimal():
             continue
