@@ -84,6 +84,9 @@ def train(
     overrides: Overrides = None,
     name: Annotated[str | None, typer.Option(help="Name of the run, used once; by default that of the recipe.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run of that name.")] = False,
+    resume_or_begin: Annotated[
+        bool, typer.Option("--resume-or-begin", help="Go on with the run of that name if there is one.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(help="Ray Train workers.")] = None,
     store: Store = None,
     tracking_uri: TrackingUri = None,
@@ -96,12 +99,14 @@ def train(
     from pipelines.recipe import read_experiment
     from pipelines.train import preflight
     from pipelines.train import train as train_run
+    from rlq_ray.distributed.runs import find_run
 
     settings = [*(overrides or []), *([f"workers.count={workers}"] if workers else [])]
     config = read_experiment(recipe, settings)
     preflight(config)
     places = find_places(store=store, tracking_uri=tracking_uri)
     run_name = name or config.name
+    resume = resume or (resume_or_begin and find_run(places.store, run_name) is not None)
     with session(places.ray_address), stage(f"train {run_name}"):
         entry = train_run(config, places, name=run_name, resume=resume)
     if as_json:

@@ -47,14 +47,16 @@ def render(
 @cluster_app.command("wait")
 def wait(
     nodes: Annotated[int, typer.Option(min=1, help="Nodes that must take work.")],
-    timeout_s: Annotated[float, typer.Option(help="Seconds after which waiting is given up.")] = 600,
+    cpus: Annotated[int, typer.Option(min=1, help="CPUs that each must have.")] = 1,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs that each must have.")] = 0,
+    timeout_s: Annotated[float, typer.Option(help="Seconds after which waiting is given up.")] = 900,
     as_json: AsJson = False,
 ) -> None:
-    """Wait until the cluster of RAY_ADDRESS has enough nodes that take work."""
-    from cluster.nodes import wait_for_nodes
+    """Ask the cluster's autoscaler for nodes, if it has one, and wait until there are enough."""
+    from cluster.membership import wait_for_nodes
     from pipelines.console import stderr
 
-    found = wait_for_nodes(nodes, timeout_s)
+    found = wait_for_nodes(nodes, timeout_s, cpus=cpus, gpus=gpus)
     if as_json:
         print_json({"nodes": found})
         return
@@ -67,7 +69,7 @@ def leave(
     as_json: AsJson = False,
 ) -> None:
     """Tell Ray that this machine is taken back, and wait until its work has left it or the time is up."""
-    from cluster.nodes import leave as leave_cluster
+    from cluster.membership import leave as leave_cluster
 
     _tell_left(leave_cluster(within_s), as_json)
 
@@ -75,7 +77,7 @@ def leave(
 @cluster_app.command("watch-spot")
 def watch_spot(as_json: AsJson = False) -> None:
     """Wait on an EC2 spot instance for Amazon's notice, then do what `leave` does."""
-    from cluster.nodes import leave as leave_cluster
+    from cluster.membership import leave as leave_cluster
     from cluster.spot import wait_for_notice
 
     _tell_left(leave_cluster(wait_for_notice()), as_json)
