@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from pipelines.sweep.markup import axis_title, plain, trial_words
+from pipelines.page.chart import Chart
+from pipelines.page.words import percent, plain, share
+from pipelines.sweep.markup import axis_title, trial_words
 from pipelines.sweep.parallel import parallel_figure
-from pipelines.sweep.ranking import percent, share
 from pipelines.sweep.values import Sweep, Training, Trial
 from rlq_ray.pictures.style import BLUE, GREEN, SERIES, SLATE
 
 COLOURED = SERIES[1:]
 """Colours of single trials; the first of the series is for all that share one."""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart with its words; without figure there is nothing to draw, and `instead` says why."""
-
-    key: str
-    title: str
-    note: str
-    instead: str
-    figure: go.Figure | None
-
-    @property
-    def least_width_px(self) -> int:
-        """Below this the chart is scrolled in its own box."""
-        return 0 if self.figure is None else int((self.figure.layout.meta or {}).get("least_width_px", 0))
 
 
 def sweep_charts(sweep: Sweep) -> list[Chart]:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import html
-
-from pipelines.sweep.ranking import percent, score_text, value_text
+from pipelines.page.words import percent, plain
+from pipelines.sweep.ranking import score_text, value_text
 from pipelines.sweep.values import Sweep, Trial
 
 _LONGEST_VALUE = 60
 """Characters of a value under the pointer."""
-
-
-def plain(text: str) -> str:
-    """Take from a text what plotly would read as its markup."""
-    return html.escape(text, quote=False)
 
 
 def axis_title(sweep: Sweep, place: int) -> str:

@@ -15,7 +15,8 @@ import plotly.graph_objects as go
 from matplotlib.ticker import LogLocator, MaxNLocator
 from plotly.colors import sample_colorscale
 
-from pipelines.sweep.markup import plain, trial_words
+from pipelines.page.words import plain
+from pipelines.sweep.markup import trial_words
 from pipelines.sweep.ranking import value_text
 from pipelines.sweep.values import Sweep
 from rlq_ray.pictures.style import BLUE, SLATE

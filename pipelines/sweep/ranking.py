@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.page.words import MISSING, duration, percent, share
 from pipelines.sweep.values import Sweep, Trial
 
 LIKE_THE_BEST = "≈"
 ON_THE_FRONT = "◆"
-MISSING = "–"
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def facts(sweep: Sweep) -> list[tuple[str, str]]:
     spread = "" if sweep.deviation is None else f"{100 * sweep.deviation:.2f} points of {sweep.objectives[0].name}"
     named = [
         ("trainings", states),
-        ("trained", _duration(sweep.trained_seconds)),
-        ("spared by early stops", _duration(sweep.skipped_seconds)),
+        ("trained", duration(sweep.trained_seconds)),
+        ("spared by early stops", duration(sweep.skipped_seconds)),
         ("search", sweep.search),
         ("scheduler", sweep.scheduler),
         ("seeds", ", ".join(map(str, sweep.seeds))),
@@ -102,11 +102,6 @@ def facts(sweep: Sweep) -> list[tuple[str, str]]:
         ("made", sweep.made),
     ]
     return [(name, text) for name, text in named if text]
-
-
-def percent(score: float) -> str:
-    """Write a fraction in percent, to a tenth."""
-    return f"{100 * score:.1f}"
 
 
 def score_text(trial: Trial) -> str:
@@ -122,11 +117,6 @@ def value_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.{3 if abs(value) < 1 else 6}g}" if isinstance(value, float) else str(value)
-
-
-def share(fraction: float) -> str:
-    """Write a confidence."""
-    return f"{100 * fraction:g}\N{NO-BREAK SPACE}%"
 
 
 def _cells(trial: Trial, sweep: Sweep) -> tuple[Cell, ...]:
@@ -162,12 +152,3 @@ def _trials(numbers: Sequence[int]) -> str:
     if len(numbers) == 1:
         return f"Trial {numbers[0]}"
     return f"Trials {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
-
-
-def _duration(seconds: float | None) -> str:
-    if not seconds:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
