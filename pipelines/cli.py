@@ -14,6 +14,7 @@ from pipelines.cli_cluster import cluster_app
 from pipelines.cli_data import GROUPS
 from pipelines.cli_jobs import jobs_app
 from pipelines.cli_options import AsJson, Overrides, Store, TrackingUri, print_json
+from pipelines.cli_report import report, report_command
 from pipelines.cli_stack import STACK_COMMANDS
 from pipelines.cli_sweep import sweep_app
 from pipelines.stack_use import take_up_stack
@@ -30,6 +31,8 @@ for _name, _group in {**GROUPS, "sweep": sweep_app, "cluster": cluster_app}.item
 for _name, _command in STACK_COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(jobs_app)  # without a name: its commands are among the others
+
+app.command()(report)
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]
 """What typer raises for any wrong use; it is click's ClickException, in a copy that typer does not publish."""
@@ -120,6 +123,7 @@ def train(
             stdout.print(f"validation {config.evaluate.select_on} {metric}: {100 * value:.1f} % (epoch {entry.epoch})")
     stdout.print(f"checkpoint {entry.checkpoint}")
     stdout.print(f"next: rlq evaluate {entry.name} --data {config.data.target}")
+    stdout.print(f"report: {report_command(entry.name, store, tracking_uri)}")
 
 
 @app.command()

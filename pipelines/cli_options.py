@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rlq_ray.errors import UsageError
+from rlq_ray.errors import StorageError, UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Store = Annotated[
@@ -33,7 +33,23 @@ def png_path(out: Path) -> Path:
     Raises:
         UsageError: it is no PNG.
     """
-    if out.suffix.lower() != ".png":
-        raise UsageError(f"--out {out} is no PNG: give a name that ends with .png")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    return _checked(out, ".png", "PNG")
+
+
+def html_path(out: Path) -> Path:
+    """Check the name of a page to write, and make its folder.
+
+    Raises:
+        UsageError: it is no HTML file.
+    """
+    return _checked(out, ".html", "HTML file")
+
+
+def _checked(out: Path, suffix: str, kind: str) -> Path:
+    if out.suffix.lower() != suffix:
+        raise UsageError(f"--out {out} is no {kind}: give a name that ends with {suffix}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the folder of --out {out} ({error.strerror}): give another name") from error
     return out

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from rlq_ray.config.load import load_recipe
+from rlq_ray.config.load import load_recipe, read_settings
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.errors import UsageError
 
@@ -38,3 +39,15 @@ def shipped_or_own(name: str, folder: Path, kind: str) -> Path:
 def read_experiment(recipe: str, overrides: list[str]) -> ExperimentConfig:
     """Read a recipe with its overrides."""
     return load_recipe(recipe_path(recipe), overrides)
+
+
+def recipe_named(name: str) -> dict[str, Any] | None:
+    """Read the settings of a shipped recipe by its file's name, or by the name that it gives its runs.
+
+    Returns:
+        None if no recipe that is shipped, and no file, has the name.
+    """
+    if (RECIPES / f"{name}.toml").exists() or (name.endswith(".toml") and Path(name).exists()):
+        return read_settings(recipe_path(name))
+    shipped = (read_settings(path) for path in sorted(RECIPES.glob("*.toml")))
+    return next((settings for settings in shipped if settings.get("name") == name), None)

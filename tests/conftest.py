@@ -165,3 +165,47 @@ def sweep_report() -> dict[str, Any]:
         "trained_seconds": 5321.0,
         "skipped_seconds": 1200.0,
     }
+
+
+@pytest.fixture
+def run_report() -> Any:
+    """A finished run's report with something of every kind: two phases, scores, diagnostics, artefacts, changes."""
+    from pipelines.recipe import read_experiment
+    from pipelines.run_report.values import Change, RunReport, Score
+    from rlq_ray.config.load import to_dict
+
+    sources = ["data.target=/data/ltcc", "data.external=/data/celeb", "teacher=/runs/teacher"]
+    epochs, steps = (10, 20, 30), range(0, 60, 2)
+    scores = {"mAP": 0.312, "top1": 0.41, "mINP": 0.1, "chance_mAP": 0.03, "queries": 420.0}
+    qualities = ["hq", "lq", "motion-mild", "motion-severe"]
+    return RunReport(
+        name="rlq-ltcc",
+        state="finished",
+        reason="",
+        facts=[("recipe", "rlq"), ("CAP epochs", "30 of 30"), ("commit", "c0ffee")],
+        config=to_dict(read_experiment("rlq", sources)),
+        recipe="rlq",
+        changes=[Change("train.epochs", "200", "30"), Change("train.steps_per_epoch", None, "10")],
+        is_tracked=True,
+        best_epoch=20,
+        losses={
+            "cap": {
+                name: [(step, 9 - step / 10) for step in steps] for name in ("loss", "identity", "identity_clothes")
+            },
+            "tad": {name: [(step + 1, 4 - step / 30) for step in steps] for name in ("loss", "feature_lq")},
+        },
+        learning_rate=[(step, 3e-4 if step < 30 else 3e-5) for step in range(60)],
+        course={"images per second": [(step, 500.0 + step) for step in steps]},
+        scores={
+            (quality, protocol, metric): [(epoch, epoch / 100) for epoch in epochs]
+            for quality in ("hq", "lq")
+            for protocol in ("cc", "sc")
+            for metric in ("mAP", "top1")
+        },
+        diagnostics={
+            name: [(epoch, 0.3) for epoch in epochs]
+            for name in ("gradient_cosine", "gradient_norm_ratio", "lq_neighbour_share", "lq_neighbour_share_chance")
+        },
+        validation=[Score(quality, protocol, scores, {}) for protocol in ("cc", "sc") for quality in ("hq", "lq")],
+        test=[Score(quality, "cc", scores, {"mAP": (0.28, 0.34)}) for quality in qualities],
+    )

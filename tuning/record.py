@@ -140,6 +140,13 @@ class Ledger:
         return float(read_json(file)["seconds"]) if exists(file) else 0.0
 
 
+def list_sweeps(store: Location) -> list[str]:
+    """List the names of all sweeps, sorted."""
+    folder = store / "sweeps"
+    files = list_files(folder, "/sweep.json")
+    return [file.uri.removeprefix(f"{folder.uri}/").removesuffix("/sweep.json") for file in files]
+
+
 def _trial(content: dict[str, Any]) -> Trial:
     trainings = [
         Training(

@@ -75,7 +75,7 @@ def _comment(lines: Sequence[str]) -> str:
 class _Dumper(yaml.SafeDumper):
     """Writes what is the same twice as it is, since people read no anchors, and several lines as a block."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002, D102
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
 

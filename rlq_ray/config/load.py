@@ -97,6 +97,15 @@ def to_dict(config: BaseModel) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
+def without_empty(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what has no value, which TOML cannot write; the rest builds the same configuration."""
+    return {
+        key: without_empty(value) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+        if value is not None
+    }
+
+
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings as `{"section.key": value}`; those in a list carry their number from 0, `stages.0.from_epoch`."""
     flat: dict[str, Any] = {}

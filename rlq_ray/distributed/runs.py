@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rlq_ray.config.load import flatten
 from rlq_ray.errors import CheckpointError, UsageError
-from rlq_ray.storage import Location, exists, read_json, write_json
+from rlq_ray.storage import Location, exists, list_files, read_json, write_json
 
 MAY_CHANGE = (
     *("workers.", "train.epochs", "train.log_every_steps", "data.decode_threads", "data.prefetch", "data.cache"),
@@ -46,6 +46,13 @@ def find_run(store: Location, name: str) -> RunEntry | None:
     """Read a run's entry; None if the name is free."""
     file = runs_folder(store) / name / "run.json"
     return RunEntry(**read_json(file)) if exists(file) else None
+
+
+def list_runs(store: Location) -> list[str]:
+    """List the names of all runs, sorted."""
+    folder = runs_folder(store)
+    files = list_files(folder, "/run.json")
+    return [file.uri.removeprefix(f"{folder.uri}/").removesuffix("/run.json") for file in files]
 
 
 def keep_run(store: Location, entry: RunEntry) -> None:

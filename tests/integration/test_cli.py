@@ -56,7 +56,7 @@ def call(
 def test_says_what_there_is(tmp_path: Path) -> None:
     answer = rlq("--help", folder=tmp_path)
     assert answer.returncode == 0
-    for command in ("demo", "train", "evaluate", "ui", "people", "data", "degrade"):
+    for command in ("demo", "train", "evaluate", "report", "ui", "people", "data", "degrade"):
         assert command in answer.stdout
 
 
@@ -83,6 +83,11 @@ def test_says_what_there_is(tmp_path: Path) -> None:
         (["people", "render", "--preset", "tiny", "--out", "file/people"], 1, ["cannot write", "file/people"]),
         (["ui"], 2, ["no runs yet", "rlq demo"]),
         (["train", "base", "data.target=gs://bucket/x"], 2, ["gs://bucket/x", "s3://"]),
+        (["report", "nobody", "--out", "r.html"], 2, ["'nobody'", "there are none yet", "--store"]),
+        (["report", "nobody", "--out", "r.png"], 2, ["r.png", ".html"]),
+        (["report", "nobody", "--out", "r.html", "--kind", "trial"], 2, ["trial", "run"]),
+        (["report", "nobody", "--out", "r.html", "--kind", "sweep"], 2, ["no sweep 'nobody'"]),
+        (["report", "nobody", "--out", "file/r.html"], 1, ["file", "--out"]),
     ],
 )
 def test_a_wrong_step_gives_one_line_and_leaves_nothing(

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.demo import EXPERIMENT, SIZES, DemoResult, run_demo
 from pipelines.places import Places
+from pipelines.report import write_report
 from rlq_ray.data import DataSet
 from rlq_ray.distributed.runs import find_run
 from rlq_ray.storage import Location, locate
@@ -136,6 +137,15 @@ def test_what_a_run_was_started_with_is_kept(store: MlflowStore, children: dict,
     artifacts = store.list_artifacts(run.run_id)
     assert {"set-up/config.json", "set-up/environment.json", "evaluation.json"} <= set(artifacts)
     assert {"pictures/loss_curves.png", "pictures/validation_curves.png"} <= set(artifacts)
+
+
+def test_a_run_has_a_page_with_its_curves_and_both_tables(places: Places, children: dict, tmp_path: Path) -> None:
+    assert write_report(children["rlq"].name, places, tmp_path / "rlq.html") == "run"
+    page = (tmp_path / "rlq.html").read_text()
+    for chart in ("scores", "losses-cap", "losses-tad", "conflict", "diagnostics", "course"):
+        assert f'<div id="{chart}" class="chart"' in page
+    assert "The same checkpoint on the test identities" in page
+    assert "2 of 2" in page
 
 
 def test_pictures_are_kept(store: MlflowStore, result: DemoResult) -> None:

@@ -1,11 +1,13 @@
-"""A sweep's page in a real browser that cannot reach any network."""
+"""Pages of sweeps and runs in a real browser that cannot reach any network."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions
@@ -13,10 +15,12 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from pipelines.run_report.page import run_page
 from pipelines.sweep.page import sweep_page
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-CHARTS = ["forest", "pareto", "parallel", "importance", "curves", "conflict"]
+SWEEP_CHARTS = ["forest", "pareto", "parallel", "importance", "curves", "conflict"]
+RUN_CHARTS = ["scores", "losses-cap", "losses-tad", "conflict", "severities", "diagnostics", "course"]
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -35,7 +39,7 @@ pytestmark = pytest.mark.skipif(
     reason="there is no chromium with chromedriver: `apt-get install chromium chromium-driver` brings both",
 )
 
-Open = Callable[[dict], Chrome]
+Open = Callable[[str], Chrome]
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +56,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 @pytest.fixture
 def opened(browser: Chrome, tmp_path: Path) -> Open:
-    """Write a report's page, and open it from disk."""
+    """Write a page, and open it from disk."""
 
-    def write_and_open(report: dict) -> Chrome:
+    def write_and_open(text: str) -> Chrome:
         page = tmp_path / "page.html"
-        page.write_text(sweep_page(report), encoding="utf-8")
+        page.write_text(text, encoding="utf-8")
         for kind in ("browser", "performance"):
             browser.get_log(kind)
         browser.get(page.as_uri())
@@ -73,8 +77,8 @@ def drawn(browser: Chrome) -> list[str]:
     )
 
 
-def wait_for_charts(browser: Chrome) -> None:
-    WebDriverWait(browser, 30).until(lambda driver: drawn(driver) == CHARTS)
+def wait_for_charts(browser: Chrome, charts: Sequence[str] = SWEEP_CHARTS) -> None:
+    WebDriverWait(browser, 30).until(lambda driver: drawn(driver) == charts)
 
 
 def column(browser: Chrome, place: int) -> list[str]:
@@ -89,9 +93,14 @@ def requests(browser: Chrome) -> list[str]:
     return [params["request"]["url"] for params in sent if params["documentURL"] == browser.current_url]
 
 
-def test_all_charts_draw_without_a_word_on_the_console_or_to_the_network(opened: Open, sweep_report) -> None:
-    browser = opened(sweep_report)
-    wait_for_charts(browser)
+@pytest.mark.parametrize(
+    ("kind", "write", "charts"), [("sweep", sweep_page, SWEEP_CHARTS), ("run", run_page, RUN_CHARTS)]
+)
+def test_all_charts_draw_without_a_word_on_the_console_or_to_the_network(
+    opened: Open, request: pytest.FixtureRequest, kind: str, write: Callable[[Any], str], charts: list[str]
+) -> None:
+    browser = opened(write(request.getfixturevalue(f"{kind}_report")))
+    wait_for_charts(browser, charts)
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     asked = requests(browser)
     assert browser.current_url in asked
@@ -99,7 +108,7 @@ def test_all_charts_draw_without_a_word_on_the_console_or_to_the_network(opened:
 
 
 def test_a_click_on_a_header_sorts_and_another_turns_the_order(opened: Open, sweep_report) -> None:
-    browser = opened(sweep_report)
+    browser = opened(sweep_page(sweep_report))
     header = browser.find_elements(By.CSS_SELECTOR, ".ranking th")[8]
     assert header.text.replace("\u200b", "") == "optimizer.learning_rate"
     header.find_element(By.TAG_NAME, "button").click()
@@ -112,7 +121,7 @@ def test_a_click_on_a_header_sorts_and_another_turns_the_order(opened: Open, swe
 
 
 def test_what_is_missing_sorts_last_both_ways(opened: Open, sweep_report) -> None:
-    browser = opened(sweep_report)
+    browser = opened(sweep_page(sweep_report))
     momentum = browser.find_elements(By.CSS_SELECTOR, ".ranking th button")[10]
     for known in (["0.8", "0.9", "0.9", "0.95"], ["0.95", "0.9", "0.9", "0.8"]):
         momentum.click()
@@ -121,7 +130,7 @@ def test_what_is_missing_sorts_last_both_ways(opened: Open, sweep_report) -> Non
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_charts_follow_the_scheme(opened: Open, sweep_report, scheme: str) -> None:
-    browser = opened(sweep_report)
+    browser = opened(sweep_page(sweep_report))
     wait_for_charts(browser)
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
@@ -130,7 +139,7 @@ def test_the_charts_follow_the_scheme(opened: Open, sweep_report, scheme: str) -
 
 
 def test_a_narrow_window_scrolls_boxes_and_not_the_page(opened: Open, sweep_report) -> None:
-    browser = opened(sweep_report)
+    browser = opened(sweep_page(sweep_report))
     metrics = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     wait_for_charts(browser)
@@ -140,13 +149,29 @@ def test_a_narrow_window_scrolls_boxes_and_not_the_page(opened: Open, sweep_repo
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_a_runs_panels_scroll_in_a_narrow_window_and_keep_apart(opened: Open, run_report) -> None:
+    browser = opened(run_page(run_report))
+    metrics = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    wait_for_charts(browser, RUN_CHARTS)
+    page = "document.documentElement"
+    assert browser.execute_script(f"return {page}.scrollWidth <= {page}.clientWidth")
+    boxes = browser.execute_script(
+        "return [...document.querySelectorAll('#losses-cap .annotation-text')].map(one => one.getBoundingClientRect())"
+        ".map(box => [box.left, box.right])"
+    )
+    assert len(boxes) == 3
+    assert all(left[1] < right[0] for left, right in itertools.pairwise(sorted(boxes)))
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_values_of_users_are_drawn_as_texts(opened: Open, sweep_report) -> None:
     hostile = "<script>window.taken = 1</script><img src=x onerror='window.taken = 1'>"
     sweep_report["trials"][1]["values"]["optimizer.name"] = hostile
     sweep_report["keys"].append(hostile)
     sweep_report["importance"] = {hostile: 1.0}
     sweep_report["objectives"][0]["label"] = hostile
-    browser = opened(sweep_report)
+    browser = opened(sweep_page(sweep_report))
     wait_for_charts(browser)
     assert browser.execute_script("return window.taken") is None
     (label,) = browser.find_elements(By.CSS_SELECTOR, "#importance .ytick text")
@@ -154,6 +179,6 @@ def test_values_of_users_are_drawn_as_texts(opened: Open, sweep_report) -> None:
 
 
 def test_a_sweep_that_has_only_begun_opens_without_complaint(opened: Open) -> None:
-    browser = opened({"name": "new", "trials": [{"number": 0, "state": "running"}]})
+    browser = opened(sweep_page({"name": "new", "trials": [{"number": 0, "state": "running"}]}))
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     assert "No trial has finished yet." in browser.find_element(By.TAG_NAME, "main").text
