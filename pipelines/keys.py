@@ -57,6 +57,8 @@ def training_key(config: ExperimentConfig) -> str:
 
 
 def _settings(config: ExperimentConfig, leaving_out: set[str]) -> dict[str, Any]:
+    if not config.needs_teacher:
+        leaving_out = {*leaving_out, "teacher_draws"}
     settings = {key: value for key, value in to_dict(config).items() if key not in leaving_out}
     for section, keys in CHANGES_NO_RESULT.items():
         _leave_out(settings, section, keys)

@@ -6,6 +6,7 @@ import numpy as np
 
 from pipelines.console import stderr, training
 from pipelines.places import EXPERIMENT, Places
+from pipelines.teacher_features import make_teacher_features
 from pipelines.tracked import TrackedRun, log_set_up, tracked_run
 from rlq_ray.config.load import fingerprint, to_dict
 from rlq_ray.config.schema import ExperimentConfig, ModelConfig
@@ -47,6 +48,7 @@ def train(
     ) as run:
         if entry.mlflow_run_id is None:
             log_set_up(run.tracker, config, data_hashes)
+        make_teacher_features(config, places)
         with training(name) as show:
             entry = launch(
                 config,

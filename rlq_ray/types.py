@@ -7,6 +7,7 @@ Knows tensors only: neither files nor Ray nor MLflow.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,9 @@ class Batch:
     `image_BCHW` is uint8 RGB in 0…255. Labels are int64 and −1 where unknown. Masks are bool `(B, 1, H, W)` in the
     image's own pixels, or None where the data set has none. An image whose masks are faulty keeps only their union.
     `original_size_B2` is (height, width) of the stored image in pixels, before it was brought to `image_BCHW`.
-    `row_B` is the image's row in the data set: unique, and the seed of whatever is drawn per image.
+    `row_B` is the image's row in the data set: unique, and the seed of whatever is drawn per image. `taught_2BD` is a
+    teacher's clothes and identity feature of each image under the augmentation draw number `draw`, float16 of unit
+    length; both are None where the teacher is asked itself.
     """
 
     image_BCHW: Tensor
@@ -33,16 +36,18 @@ class Batch:
     shirt_B1HW: Tensor | None = None
     trousers_B1HW: Tensor | None = None
     mask_faulty_B: Tensor | None = None
+    taught_2BD: Tensor | None = None
+    draw: int | None = None
 
     def __len__(self) -> int:
         return self.image_BCHW.shape[0]
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device without waiting for it."""
-        moved = {
+        moved: dict[str, Any] = {
             f.name: value.to(device, non_blocking=True)
             for f in fields(self)
-            if (value := getattr(self, f.name)) is not None
+            if isinstance(value := getattr(self, f.name), Tensor)
         }
         return replace(self, **moved)
 

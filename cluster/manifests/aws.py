@@ -16,7 +16,9 @@ from rlq_ray.errors import UsageError
 
 HOME = "/home/{user}"
 VENV = "~/rlq/venv"
-SSM_PROXY = "aws ssm start-session --region {region} --target %h --document-name AWS-StartSSHSession --parameters portNumber=%p"
+SSM_PROXY = (
+    "aws ssm start-session --region {region} --target %h --document-name AWS-StartSSHSession --parameters portNumber=%p"
+)
 HEAD_DISK_GIB = 50
 HEAD_STORE_GIB = 1.0
 

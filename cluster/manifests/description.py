@@ -90,9 +90,13 @@ class Stores(Section):
         for key in ("s3_endpoint", "tracking_uri"):
             value = getattr(self, key)
             if value and urlsplit(value).scheme not in ("http", "https"):
-                raise ValueError(f"stores.{key} is '{value}', which other machines cannot reach: give http(s)://host[:port]")
+                raise ValueError(
+                    f"stores.{key} is '{value}', which other machines cannot reach: give http(s)://host[:port]"
+                )
             if "@" in urlsplit(value).netloc:
-                raise ValueError(f"stores.{key} holds a user or password: keep them in a secret, and give the address alone")
+                raise ValueError(
+                    f"stores.{key} holds a user or password: keep them in a secret, and give the address alone"
+                )
         if "://" not in self.storage_uri:
             raise ValueError(
                 f"stores.storage_uri is '{self.storage_uri}': write s3://bucket/prefix, "
@@ -133,7 +137,9 @@ class Job(Section):
     @model_validator(mode="after")
     def _without_secrets(self) -> Job:
         if found := SECRET_VARIABLES.search(self.command):
-            raise ValueError(f"job.command sets {found[1]}, and commands are shown to everybody: name a secret in [secrets]")
+            raise ValueError(
+                f"job.command sets {found[1]}, and commands are shown to everybody: name a secret in [secrets]"
+            )
         return self
 
 

@@ -39,7 +39,9 @@ def render(target: Target, description: ClusterDescription, command: Sequence[st
     Raises:
         UsageError: the description lacks what the target needs.
     """
-    made = f"Made by rlq-ray {version('rlq-ray')}, `{shlex.join(command)}`: change the description, and render it again."
+    made = (
+        f"Made by rlq-ray {version('rlq-ray')}, `{shlex.join(command)}`: change the description, and render it again."
+    )
     name = description.name
     if target == "kuberay":
         header = _comment([made, *_kuberay_notes(description)])

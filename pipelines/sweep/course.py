@@ -23,6 +23,7 @@ from pipelines.sweep.page import sweep_page
 from pipelines.sweep.plan import announce_plan, refuse_small_disk
 from pipelines.sweep.recorder import SweepRecorder
 from pipelines.sweep.report import SweepReport, build_sweep_report
+from pipelines.teacher_features import make_teacher_features
 from pipelines.tracked import earlier_run, tracked_run
 from pipelines.train import preflight
 from rlq_ray.build_stamp import submitted_hash
@@ -132,6 +133,7 @@ def carry_out(sweep: Sweep) -> SweepReport:
         need = needs(config.workers)
         concurrent = at_a_time(need, file.budget.concurrent)
         refuse_small_disk(file, config.train.epochs, concurrent, places.store, sources.teacher)
+        make_teacher_features(file.config_with_most_draws(overrides), places, workers=concurrent)
         with tracked_run(
             places.tracking_uri,
             sweep.experiment,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,8 @@ class SweepFile(StudyFile, SweepSettings):
     def recipe_of(self, changes: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
         """Give a recipe's settings, complete but for data and teacher, that changes some dotted settings."""
         overrides = list(overrides)
-        config = flatten(to_dict(self.changed_config(changes, [*NAMES_TO_COME, *overrides])))
+        checked = self.changed_config(changes, [*NAMES_TO_COME, *overrides])
+        config = flatten({**to_dict(checked), "teacher_draws": checked.teacher_draws})  # 0 is left out of plain values
         keys = list(map(_key, overrides))
         overridden = {
             setting: value
@@ -98,15 +99,21 @@ class SweepFile(StudyFile, SweepSettings):
         for override in overrides:
             if own := sorted(setting for setting in searched if _overlap(setting, _key(override))):
                 raise UsageError(f"the space searches {own[0]}, so '{override}' is refused: take one of the two away")
-        for values in examples(self.space):
-            config = self.config(values, [*NAMES_TO_COME, *overrides])
+        configs = [self.config(values, [*NAMES_TO_COME, *overrides]) for values in examples(self.space)]
+        for config in configs:
             self._refuse_unmeasured(config.evaluate)
+        _refuse_other_pixels([config for config in configs if config.caches_teacher])
         every, generation = config.train.evaluate_every_epochs, self.search.generation_epochs
         if self.search.kind == "pbt" and generation % every:
             raise UsageError(
                 f"search.generation_epochs is {generation}, which train.evaluate_every_epochs={every} does not divide: "
                 f"a population is compared where it is evaluated, so take a multiple of {every}"
             )
+
+    def config_with_most_draws(self, overrides: Iterable[str]) -> ExperimentConfig:
+        """Build the configuration, of those that there may be, which needs the most of the teacher's features."""
+        configs = (self.config(values, overrides) for values in examples(self.space))
+        return max(configs, key=lambda config: config.teacher_draws if config.needs_teacher else 0)
 
     def _refuse_unmeasured(self, evaluate: EvaluateConfig) -> None:
         for objective in self.objectives:
@@ -120,6 +127,21 @@ class SweepFile(StudyFile, SweepSettings):
                         f"the objective '{objective}' is not measured, as evaluate.{name} has {', '.join(known)}: "
                         f"add '{own}' there, or take another objective"
                     )
+
+
+def _refuse_other_pixels(configs: Sequence[ExperimentConfig]) -> None:
+    """Hold configurations to the pixels that the teacher's features are computed of, once for all trainings.
+
+    Raises:
+        UsageError: they show the teacher others.
+    """
+    shown = [flatten(config.shown_to_teacher) for config in configs]
+    for other in shown[1:]:
+        if changed := [key for key in other if other[key] != shown[0][key]]:
+            raise UsageError(
+                f"the space changes '{changed[0]}', and with it what a teacher sees whose features are computed once: "
+                "take it out of the space, or set teacher_draws=0"
+            )
 
 
 def _key(override: str) -> str:

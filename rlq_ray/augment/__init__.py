@@ -8,7 +8,7 @@ from rlq_ray.augment.recolour import (
     recolour,
     recoloured_clothes,
 )
-from rlq_ray.augment.sampling import AugmentDraw, draw
+from rlq_ray.augment.sampling import AugmentDraw, draw, draw_for_rows
 
 __all__ = [
     "COLOURS",
@@ -16,6 +16,7 @@ __all__ = [
     "AugmentDraw",
     "Augmenter",
     "draw",
+    "draw_for_rows",
     "draw_pairs",
     "recolour",
     "recoloured_clothes",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from rlq_ray.chance import uniform_of_rows
 from rlq_ray.config.schema import AugmentConfig
 
 # A rectangle of the published range fits about 7 times in 10, so 10 tries fail for one image in 100,000.
@@ -51,9 +52,19 @@ class AugmentDraw:
 
 def draw(num: int, config: AugmentConfig, generator: torch.Generator) -> AugmentDraw:
     """Draw for `num` images, on the generator's device."""
-    uniform = torch.rand(num, NUMBERS_PER_IMAGE, generator=generator, device=generator.device)
-    flip, enlarge, top, left, erase, brightness = uniform[:, :6].unbind(dim=1)
-    tries = uniform[:, 6:].view(num, ERASE_TRIES, 4)
+    return _from_uniform(torch.rand(num, NUMBERS_PER_IMAGE, generator=generator, device=generator.device), config)
+
+
+def draw_for_rows(row_B: Tensor, config: AugmentConfig, number: int) -> AugmentDraw:
+    """Make draw number `number` of images of a data set, which depends on (number, row) alone."""
+    uniform_BN = uniform_of_rows(row_B, number, NUMBERS_PER_IMAGE)
+    return _from_uniform(((uniform_BN * 2**24).floor() * 2**-24).float(), config)  # or float32 would round up to 1
+
+
+def _from_uniform(uniform_BN: Tensor, config: AugmentConfig) -> AugmentDraw:
+    """Turn uniform float32 numbers of [0, 1), as many as `NUMBERS_PER_IMAGE`, into what happens to each image."""
+    flip, enlarge, top, left, erase, brightness = uniform_BN[:, :6].unbind(dim=1)
+    tries = uniform_BN[:, 6:].view(-1, ERASE_TRIES, 4)
     area_from, area_to = config.erase_area
     aspect_from, aspect_to = config.erase_aspect
     return AugmentDraw(

@@ -7,7 +7,7 @@ changes what it must. Every part of the library receives its own section, never 
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -149,6 +149,9 @@ class ExperimentConfig(Section):
     """Seed of weights, order, augmentation and degradation."""
     teacher: str | None = None
     """URI of the teacher's checkpoint; needed as soon as TAD pulls features towards it."""
+    # Without draws, plain values and keys stay those of the time before there were any; the same goes for stages below.
+    teacher_draws: Annotated[int, Field(ge=0, exclude_if=operator.not_)] = 0
+    """TODO"""
     start_from: str | None = None
     """URI of a checkpoint whose layers the network begins with, heads excepted, or `teacher` for the teacher's; by
     default it begins with `model.weights`."""
@@ -163,7 +166,6 @@ class ExperimentConfig(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     workers: WorkersConfig = WorkersConfig()
-    # Without stages, plain values stay those of the time before there were any, and so do the keys made of them.
     stages: Annotated[tuple[StageConfig, ...], Field(exclude_if=operator.not_)] = ()
     """What changes on the way, each stage from a later CAP epoch on than the one before."""
 
@@ -191,6 +193,22 @@ class ExperimentConfig(Section):
     def needs_teacher(self) -> bool:
         """Whether TAD pulls features towards a teacher's, in any stage."""
         return self.distils and any(loss.weights.look_at_teacher for loss in self.staged_loss.values)
+
+    @property
+    def caches_teacher(self) -> bool:
+        """Whether TAD looks up the teacher's features instead of computing them."""
+        return self.needs_teacher and self.teacher_draws > 0
+
+    @property
+    def shown_to_teacher(self) -> dict[str, Any]:
+        """Settings that shape the pixels which TAD shows a teacher, and the precision in which it looks at them."""
+        data, augment = self.data, self.augment.model_dump(mode="json")
+        return {
+            "augment": {key: value for key, value in augment.items() if not key.startswith("recolour")},
+            "canvas": [data.canvas_height, data.canvas_width, data.decoder],
+            "input": [self.model.input_height, self.model.input_width],
+            "precision": self.train.precision,
+        }
 
     @property
     def terms(self) -> tuple[str, ...]:

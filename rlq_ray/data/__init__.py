@@ -21,6 +21,7 @@ from rlq_ray.data.splits import (
     split_training,
 )
 from rlq_ray.data.target_loader import TargetLoader
+from rlq_ray.data.teacher_features import TeacherFeatures, missing_draws, write_draw
 
 __all__ = [
     "EXTERNAL_PREFIX",
@@ -35,6 +36,7 @@ __all__ = [
     "ShardJob",
     "SideFiles",
     "TargetLoader",
+    "TeacherFeatures",
     "TrainingSplit",
     "WrittenShard",
     "class_space",
@@ -44,9 +46,11 @@ __all__ = [
     "ingest",
     "iterate_rows",
     "joined_classes",
+    "missing_draws",
     "plan_ingest",
     "read_manifest",
     "split_training",
     "start_ingest",
+    "write_draw",
     "write_shard",
 ]

@@ -9,7 +9,9 @@ from rlq_ray.data.assemble import Labels
 from rlq_ray.data.loader import CPU, WHOLE_SET, BatchLoader, groups_in_window
 from rlq_ray.data.partition import Rows, num_full_batches, rank_share, shuffled_batches
 from rlq_ray.data.reader import DataSet
+from rlq_ray.data.teacher_features import TeacherFeatures
 from rlq_ray.data.window import ImageWindow
+from rlq_ray.types import Batch
 
 
 class ExternalLoader(BatchLoader):
@@ -26,14 +28,15 @@ class ExternalLoader(BatchLoader):
         rank: int = 0,
         world_size: int = 1,
         device: torch.device = CPU,
+        features: TeacherFeatures | None = None,
     ) -> None:
-        """Plan over `rows`; a CUDA `device` may decode.
+        """Plan over `rows`; a CUDA `device` may decode, and `features` come with the batches.
 
         Raises:
             DataError: fewer images than a batch has.
             UsageError: images that the workers cannot share evenly, or a window too small for a batch.
         """
-        self._rows, self._batch, self._seed = rows, batch, seed
+        self._rows, self._batch, self._seed, self._features = rows, batch, seed, features
         self._share = rank_share(batch.external_images, rank, world_size)
         steps = num_full_batches(len(rows), batch.external_images)
         sampler, self._window = WHOLE_SET, None
@@ -53,6 +56,11 @@ class ExternalLoader(BatchLoader):
             with_masks=False,
             device=device,
         )
+
+    def assemble(self, rows: Rows, epoch: int) -> Batch:
+        """Read and decode a batch of an epoch, and look up the teacher's features under its draw."""
+        batch = super().assemble(rows, epoch)
+        return self._features.onto(batch, epoch) if self._features else batch
 
     def rows_of_epoch(self, epoch: int) -> Rows:
         """List this rank's rows of every batch of an epoch, `(steps, B)`."""

@@ -74,6 +74,10 @@ class BatchLoader(ABC):
     def rows_of_epoch(self, epoch: int) -> Rows:
         """List this rank's rows of every batch of an epoch, `(steps, B)`."""
 
+    def assemble(self, rows: Rows, epoch: int) -> Batch:  # noqa: ARG002
+        """Read and decode a batch of an epoch, in one of the threads."""
+        return self._assembler(rows)
+
     def next_batch(self) -> Batch:
         """Give the next batch, pinned if there is a CUDA device.
 
@@ -152,7 +156,7 @@ class BatchLoader(ABC):
     def _submit(self, batch: int) -> None:
         self._reading.before(batch)
         epoch, step = divmod(batch, self.steps_per_epoch)
-        self._ahead.append(self._pool.submit(self._assembler, self._plan_of(epoch).rows[step]))
+        self._ahead.append(self._pool.submit(self.assemble, self._plan_of(epoch).rows[step], epoch))
 
     def _plan_of(self, epoch: int) -> EpochPlan:
         """Give the plan of an epoch, and have the next one laid out meanwhile."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from rlq_ray.chance import uniform_of_rows
 from rlq_ray.config.schema import DegradeConfig
 
 PIXELATION, GAUSSIAN, MOTION = 0, 1, 2
@@ -57,9 +58,7 @@ def draw(num: int, config: DegradeConfig, generator: torch.Generator) -> Degrade
 
 def draw_for_rows(row_B: Tensor, config: DegradeConfig, seed: int) -> DegradeDraw:
     """Draw for images of a data set by (seed, row) alone: the same in any batch, on any worker."""
-    index_N = torch.arange(NUMBERS_PER_IMAGE, device=row_B.device)
-    bits = _mix(_mix(row_B.long()[:, None] + _mix_int(seed)) + index_N)
-    return _from_uniform(_shift_right(bits, 11).double() * 2.0**-53, config)
+    return _from_uniform(uniform_of_rows(row_B, seed, NUMBERS_PER_IMAGE), config)
 
 
 def _from_uniform(uniform_BN: Tensor, config: DegradeConfig) -> DegradeDraw:
@@ -86,24 +85,3 @@ def _from_uniform(uniform_BN: Tensor, config: DegradeConfig) -> DegradeDraw:
 
 def _integer(uniform_B: Tensor, smallest: int, largest: int) -> Tensor:
     return smallest + (uniform_B * (largest - smallest + 1)).long()
-
-
-def _mix(x: Tensor) -> Tensor:
-    """Scramble 64 bits (SplitMix64; Steele, Lea, Flood, OOPSLA 2014); products wrap around."""
-    x = x + _signed(0x9E3779B97F4A7C15)
-    x = (x ^ _shift_right(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _shift_right(x, 27)) * _signed(0x94D049BB133111EB)
-    return x ^ _shift_right(x, 31)
-
-
-def _mix_int(seed: int) -> int:
-    return int(_mix(torch.tensor(seed)))
-
-
-def _signed(x: int) -> int:
-    """Read 64 bits as the two's complement that int64 tensors hold."""
-    return x - (1 << 64) if x >> 63 else x
-
-
-def _shift_right(x: Tensor, bits: int) -> Tensor:
-    return (x >> bits) & ((1 << (64 - bits)) - 1)

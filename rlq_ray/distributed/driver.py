@@ -64,7 +64,8 @@ def launch(
     entry = replace(entry, state="running", config=settings, mlflow_run_id=tracking.run_id if tracking else None)
     keep_run(store, entry)
     board = start_board()
-    task = WorkerTask(settings, board, tracking.uri if tracking else None, entry.mlflow_run_id, submitted_hash())
+    uri = tracking.uri if tracking else None
+    task = WorkerTask(settings, store.uri, board, uri, entry.mlflow_run_id, submitted_hash())
     try:
         with watched(board, show):
             trainer = make_trainer(train_worker, task, config.workers, name=entry.name, store=store)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +14,7 @@ import ray
 import torch
 
 from rlq_ray.build_stamp import require_package, submitted_hash
-from rlq_ray.config.schema import ExperimentConfig, Quality
+from rlq_ray.config.schema import ExperimentConfig, Quality, WorkersConfig
 from rlq_ray.data import DataSet
 from rlq_ray.distributed.driver import plan_workers
 from rlq_ray.errors import TrainingError
@@ -21,6 +23,8 @@ from rlq_ray.storage import locate
 from rlq_ray.train.build import build_augmenter, open_data
 from rlq_ray.train.checkpoint import read_network
 from rlq_ray.train.features import Embedding
+from rlq_ray.train.networks import read_teacher
+from rlq_ray.train.teaching import teach_rows
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,7 @@ def embed_on_cluster(
         TrainingError: an actor died.
     """
     workers = jobs[0].config.workers
-    options = {"num_cpus": workers.cpus, "num_gpus": 1 if plan_workers(workers).use_gpu else 0}
-    embedder_actor = ray.remote(**options)(_Embedder)
-    embedders = [embedder_actor.remote(submitted_hash()) for _ in range(workers.count)]
-    try:
+    with _started(workers) as embedders:
         pending = [
             [
                 embedder.embed.remote(
@@ -68,14 +69,46 @@ def embed_on_cluster(
             if advance:
                 advance()
         return done
+
+
+def teach_on_cluster(
+    config: ExperimentConfig, row_N: npt.NDArray[np.int64], draws: Sequence[int]
+) -> Iterator[npt.NDArray[np.float16]]:
+    """Give the teacher's features of external images under each draw, `(2, N, D)`, as soon as they are there.
+
+    Raises:
+        UsageError, CheckpointError, DataError, StorageError, TrainingError: see `embed_on_cluster`.
+    """
+    with _started(config.workers) as embedders:
+        shares = np.array_split(row_N, len(embedders))
+        pending = deque(
+            [
+                embedder.teach.remote(config, share, draw)
+                for embedder, share in zip(embedders, shares, strict=True)
+                if len(share)
+            ]
+            for draw in draws
+        )
+        while pending:
+            yield np.concatenate(_results(pending.popleft()), axis=1)
+
+
+@contextlib.contextmanager
+def _started(workers: WorkersConfig) -> Iterator[list[Any]]:
+    """Start embedders as a training's workers would be, and end them."""
+    options = {"num_cpus": workers.cpus, "num_gpus": 1 if plan_workers(workers).use_gpu else 0}
+    actor = ray.remote(**options)(_Embedder)
+    embedders = [actor.remote(submitted_hash()) for _ in range(workers.count)]
+    try:
+        yield embedders
     finally:
         for embedder in embedders:
             ray.kill(embedder)
 
 
-def _results(references: list[Any]) -> list[npt.NDArray[np.float32]]:
+def _results(references: list[Any]) -> list[npt.NDArray[Any]]:
     try:
-        results: list[npt.NDArray[np.float32]] = ray.get(references)
+        results: list[npt.NDArray[Any]] = ray.get(references)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:
@@ -98,19 +131,32 @@ class _Embedder:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._networks: dict[str, ReIDNetwork] = {}
         self._datasets: dict[str, DataSet] = {}
+        self._teacher: ReIDNetwork | None = None
 
     def embed(
         self, config: ExperimentConfig, checkpoint: str, data: str, quality: Quality, row_N: np.ndarray
     ) -> npt.NDArray[np.float32]:
         """Embed rows in their order, `(N, D)`."""
         require_package(self._package)  # here, since what an actor raises when it is made loses its type
-        if self._device.type == "cpu":
-            torch.set_num_threads(max(1, int(config.workers.cpus)))
         if checkpoint not in self._networks:
             self._networks = {checkpoint: read_network(locate(checkpoint))[0].to(self._device)}
-        if data not in self._datasets:
-            self._datasets = {data: open_data(data, config.data)}
         embedding = Embedding.of(config, build_augmenter(config), self._device)
-        features = embedding.rows(self._networks[checkpoint], self._datasets[data], row_N, quality)
+        features = embedding.rows(self._networks[checkpoint], self._open(data, config), row_N, quality)
         array: npt.NDArray[np.float32] = features.numpy()
         return array
+
+    def teach(self, config: ExperimentConfig, row_N: np.ndarray, draw: int) -> npt.NDArray[np.float16]:
+        """Let the teacher see rows of the external set under a draw, `(2, N, D)`."""
+        require_package(self._package)
+        assert config.data.external is not None
+        dataset = self._open(config.data.external, config)
+        if self._teacher is None:
+            self._teacher = read_teacher(config, self._device)
+        return teach_rows(self._teacher, dataset, row_N, draw, config, self._device)
+
+    def _open(self, data: str, config: ExperimentConfig) -> DataSet:
+        if self._device.type == "cpu":
+            torch.set_num_threads(max(1, int(config.workers.cpus)))
+        if data not in self._datasets:
+            self._datasets = {data: open_data(data, config.data)}
+        return self._datasets[data]

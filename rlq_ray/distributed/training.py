@@ -13,6 +13,7 @@ from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.distributed.loading import LoadingMetrics
 from rlq_ray.distributed.progress import Progress
 from rlq_ray.distributed.reporting import Keep, Reporter
+from rlq_ray.storage import Location
 from rlq_ray.tracking import NullTracker, Tracker
 from rlq_ray.train.build import Parts, build
 from rlq_ray.train.checkpoint import CheckpointCard
@@ -26,6 +27,7 @@ def run_training(
     *,
     world: World,
     device: torch.device,
+    store: Location,
     tracker: Tracker,
     tell: Callable[[Progress], None],
     keep: Keep,
@@ -37,6 +39,7 @@ def run_training(
         config: of the training.
         world: which worker this is.
         device: this worker's.
+        store: keeps what trainings share.
         tracker: takes losses and metrics; is left open, for whoever made the run to end.
         tell: takes the progress.
         keep: takes every evaluation's report with its checkpoint.
@@ -50,7 +53,7 @@ def run_training(
         torch.set_num_threads(max(1, int(config.workers.cpus)))
     with contextlib.ExitStack() as at_the_end:
         at_the_end.callback(tracker.detach)
-        parts = build(config, world=world, device=device)
+        parts = build(config, world=world, device=device, store=store)
         at_the_end.callback(parts.close)
         if state is not None:
             parts.state.load_state_dict(dict(state))

@@ -139,6 +139,7 @@ def train_part(task: TrialTask, config: ExperimentConfig, keeper: Keeper, world:
             config,
             world=world,
             device=device,
+            store=locate(task.store),
             tracker=open_tracker(task.tracking_uri, task.run_id, world),
             tell=nobody,
             keep=keeper,

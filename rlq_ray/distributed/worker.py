@@ -33,6 +33,7 @@ class WorkerTask:
     """
 
     config: dict[str, Any]
+    store: str
     board: Any
     tracking_uri: str | None
     run_id: str | None
@@ -71,6 +72,7 @@ def _train(task: WorkerTask) -> None:
         build_config(task.config),
         world=world,
         device=ray.train.torch.get_device(),
+        store=locate(task.store),
         tracker=open_tracker(task.tracking_uri, task.run_id, world),
         tell=task.board.tell.remote,
         keep=_report_to_ray_train,

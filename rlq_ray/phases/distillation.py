@@ -23,7 +23,8 @@ class DistillationPhase:
 
     Args:
         network: the student; its pose branch takes no part.
-        teacher: gives clothes and identity features of the student's size; None where no term ever looks at it.
+        teacher: gives clothes and identity features of the student's size; None where no term ever looks at it, and
+            where batches bring its features along.
         clothes: the target's clothes classifier, for the term `agreement_clothes`.
         loader: batches of the external set.
         views: the clean and the degraded images that the networks are shown.
@@ -55,14 +56,22 @@ class DistillationPhase:
         loss = self._loss.at(moment.epoch)
         clean_BCHW, degraded_BCHW = self._two_views(batch, moment)
         out = self.network(torch.cat([clean_BCHW, degraded_BCHW]), with_pose=False)
-        return self._feature_terms(out, clean_BCHW, loss.weights) | self._agreement_terms(out, moment, loss)
+        taught = self._taught(batch, clean_BCHW) if loss.weights.look_at_teacher else None
+        return self._feature_terms(out, taught, loss.weights) | self._agreement_terms(out, moment, loss)
 
-    def _feature_terms(self, out: Outputs, clean_BCHW: Tensor, weights: LossWeights) -> dict[str, Tensor]:
+    def _taught(self, batch: Batch, clean_BCHW: Tensor) -> tuple[Tensor, ...] | None:
+        """The teacher's clothes and identity features of the clean view: brought along, or computed."""
+        if batch.taught_2BD is not None:
+            return batch.taught_2BD.float().unbind()
+        return self.teacher(clean_BCHW) if self.teacher is not None else None
+
+    def _feature_terms(
+        self, out: Outputs, taught: tuple[Tensor, ...] | None, weights: LossWeights
+    ) -> dict[str, Tensor]:
         """Clean and degraded features against the teacher's, and degraded ones against the student's own."""
         clean, degraded = zip(out.clothes_BD.chunk(2), out.identity_BD.chunk(2), strict=True)
         terms = {}
-        if self.teacher is not None and weights.look_at_teacher:
-            taught = self.teacher(clean_BCHW)
+        if taught is not None:
             for name, own in (("feature_hq", clean), ("feature_lq", degraded)):
                 if weight := getattr(weights, name):
                     terms[name] = weight * _distance(taught, own)
@@ -87,13 +96,20 @@ class DistillationPhase:
         return terms
 
     def _two_views(self, batch: Batch, moment: Moment) -> tuple[Tensor, Tensor]:
-        """The clean and the degraded view, each with a crop, flip and erasure of its own."""
+        """The clean and the degraded view, each with a crop, flip and erasure of its own.
+
+        What the clean one got before, if the teacher's features of that are brought along.
+        """
         views = self._views
         generator = views.generator(batch.image_BCHW.device, self.name, moment.step)
         degraded_BCHW = batch.image_BCHW
         if views.degrade.distil_degraded:
             degraded_BCHW = views.degraded(batch.image_BCHW, batch.original_size_B2, generator)
-        return views.augmented(batch.image_BCHW, generator), views.augmented(degraded_BCHW, generator)
+        if batch.draw is None:
+            clean_BCHW = views.augmented(batch.image_BCHW, generator)
+        else:
+            clean_BCHW = views.augmented_again(batch.image_BCHW, batch.row_B, batch.draw)
+        return clean_BCHW, views.augmented(degraded_BCHW, generator)
 
 
 def _disagreement(logits_BC: Tensor, loss: LossConfig) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlq_ray.augment import AugmentDraw, Augmenter
 from rlq_ray.augment import draw as draw_augmentation
+from rlq_ray.augment import draw_for_rows as draw_augmentation_for_rows
 from rlq_ray.collectives import World, seeded_generator
 from rlq_ray.config.schema import AugmentConfig, DegradeConfig
 from rlq_ray.degrade import DegradeDraw, Degrader
@@ -50,6 +51,10 @@ class Views:
         """Crop, mirror, erase and normalise: uint8 canvas to the network's input."""
         drawn = self.drawn(image_BCHW, lambda num: draw_augmentation(num, self.augment, generator))
         return self.augmenter.train(image_BCHW, drawn)
+
+    def augmented_again(self, image_BCHW: Tensor, row_B: Tensor, number: int) -> Tensor:
+        """Do the same by draw number `number` of the images' rows, which no generator and no seed changes."""
+        return self.augmenter.train(image_BCHW, draw_augmentation_for_rows(row_B, self.augment, number))
 
     def degraded(self, image_BCHW: Tensor, original_size_B2: Tensor, generator: torch.Generator) -> Tensor:
         """Give each image an artefact of its own; uint8 canvas to canvas."""

@@ -12,6 +12,7 @@ from rlq_ray.config.schema import DataConfig, ExperimentConfig
 from rlq_ray.data import DataSet, TrainingSplit, class_space, joined_classes, split_training
 from rlq_ray.degrade import Degrader
 from rlq_ray.phases import Views
+from rlq_ray.storage import Location
 from rlq_ray.train.networks import build_optimizer, build_student
 from rlq_ray.train.objectives import Objectives
 from rlq_ray.train.schedule import Timeline
@@ -34,11 +35,13 @@ class Parts:
             phase.loader.close()
 
 
-def build(config: ExperimentConfig, *, world: World, device: torch.device) -> Parts:
+def build(config: ExperimentConfig, *, world: World, device: torch.device, store: Location | None = None) -> Parts:
     """Open the data and make networks, optimisers and phases; the same weights on every worker.
 
+    `store` keeps the teacher's features; only `teacher_draws` needs it.
+
     Raises:
-        DataError: a data set that is missing, damaged or too small for its batches.
+        DataError: a data set, or features, that are missing or damaged, or too few images for the batches.
         CheckpointError: a teacher that is missing or does not fit the student.
     """
     target = open_data(config.data.target, config.data)
@@ -52,7 +55,7 @@ def build(config: ExperimentConfig, *, world: World, device: torch.device) -> Pa
     network = build_student(config, split.classes, device)
     augmenter = build_augmenter(config)
     views = Views(augmenter, config.augment, Degrader(config.degrade), config.degrade, world, config.seed)
-    phases, clothes = Objectives(config, target, external, split, network, views, device).phases()
+    phases, clothes = Objectives(config, target, external, split, network, views, device, store).phases()
     other = phases.get(config.schedule.external)
     timeline = Timeline.plan(
         config.staged_schedule,

@@ -25,20 +25,28 @@ def build_student(config: ExperimentConfig, classes: ClassSpace, device: torch.d
     return _place(network, config, device)
 
 
-def read_teacher(config: ExperimentConfig, student: ReIDNetwork, device: torch.device) -> ReIDNetwork:
+def read_teacher(config: ExperimentConfig, device: torch.device) -> ReIDNetwork:
     """Read the network that the student is pulled towards.
 
     Raises:
-        CheckpointError: there is none, or its features are of another size.
+        CheckpointError: there is none.
     """
     assert config.teacher is not None
     teacher, _ = read_network(locate(config.teacher))
-    if teacher.feature_size != student.feature_size:
+    return _place(teacher, config, device)
+
+
+def require_feature_size(config: ExperimentConfig, teacher_size: int, student: ReIDNetwork) -> None:
+    """Refuse a teacher that the student's features cannot be compared with.
+
+    Raises:
+        CheckpointError: its features are of another size.
+    """
+    if teacher_size != student.feature_size:
         raise CheckpointError(
-            f"the teacher {config.teacher} has features of size {teacher.feature_size}, the student of "
+            f"the teacher {config.teacher} has features of size {teacher_size}, the student of "
             f"{student.feature_size}: train the teacher with the student's model.backbone and model.narrow_width"
         )
-    return _place(teacher, config, device)
 
 
 def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:

@@ -13,7 +13,9 @@ from rlq_ray.data.partition import Rows
 from rlq_ray.losses import identity_of_clothes_classes
 from rlq_ray.models import FrozenTeacher, ReIDNetwork, build_clothes_classifier
 from rlq_ray.phases import ClothesClassifierTraining, CoarseAttributePhase, DistillationPhase, Phase, Views
-from rlq_ray.train.networks import build_optimizer, read_teacher
+from rlq_ray.storage import Location
+from rlq_ray.train.networks import build_optimizer, read_teacher, require_feature_size
+from rlq_ray.train.teaching import TaughtSet
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Objectives:
         network: what is trained.
         views: what it is shown.
         device: this worker's.
+        store: keeps the teacher's features, where the configuration asks for some.
     """
 
     config: ExperimentConfig
@@ -37,6 +40,7 @@ class Objectives:
     network: ReIDNetwork
     views: Views
     device: torch.device
+    store: Location | None = None
 
     def phases(self) -> tuple[dict[str, Phase], ClothesClassifierTraining | None]:
         """Make the phases by name, and the clothes classifier that they share."""
@@ -82,7 +86,13 @@ class Objectives:
         self, external: DataSet, rows: Rows, clothes: ClothesClassifierTraining | None
     ) -> DistillationPhase:
         config, world = self.config, self.views.world
-        teacher = read_teacher(config, self.network, self.device) if config.needs_teacher else None
+        teacher, features = None, None
+        if config.caches_teacher:
+            assert self.store is not None
+            features = TaughtSet(config, external.manifest.content_hash, self.store).open(self.network)
+        elif config.needs_teacher:
+            teacher = FrozenTeacher(read_teacher(config, self.device))
+            require_feature_size(config, teacher.network.feature_size, self.network)
         loader = ExternalLoader(
             external,
             rows,
@@ -92,9 +102,9 @@ class Objectives:
             rank=world.rank,
             world_size=world.size,
             device=self.device,
+            features=features,
         )
-        frozen = None if teacher is None else FrozenTeacher(teacher)
-        return DistillationPhase(self.network, frozen, clothes, loader, views=self.views, loss=config.staged_loss)
+        return DistillationPhase(self.network, teacher, clothes, loader, views=self.views, loss=config.staged_loss)
 
     def _clothes(self) -> ClothesClassifierTraining | None:
         if not any(loss.weights.look_at_clothes for loss in self.config.staged_loss.values):

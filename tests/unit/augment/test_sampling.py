@@ -5,13 +5,17 @@ from dataclasses import fields
 import pytest
 import torch
 
-from rlq_ray.augment import AugmentDraw, draw
+from rlq_ray.augment import AugmentDraw, draw, draw_for_rows
 from rlq_ray.augment.functional import erase_rectangles
 from rlq_ray.config.schema import AugmentConfig
 
 
 def _draw(num: int, config: AugmentConfig, seed: int = 0) -> AugmentDraw:
     return draw(num, config, torch.Generator().manual_seed(seed))
+
+
+def _values(drawn: AugmentDraw) -> list[torch.Tensor]:
+    return [getattr(drawn, f.name) for f in fields(drawn)]
 
 
 def _equal(a: AugmentDraw, b: AugmentDraw) -> bool:
@@ -57,6 +61,20 @@ def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
     config = AugmentConfig()
     assert _equal(_draw(20, config, 1), _draw(20, config, 1))
     assert not _equal(_draw(20, config, 1), _draw(20, config, 2))
+
+
+def test_a_numbered_draw_is_that_of_its_row_alone_and_spread_like_any_other() -> None:
+    config = AugmentConfig(flip_probability=0.2, erase_probability=1.0, brightness=0.3)
+    row = torch.arange(10_000)
+    drawn, other = draw_for_rows(row, config, 3), draw_for_rows(row, config, 4)
+    assert _equal(draw_for_rows(row.flip(0)[:7], config, 3), AugmentDraw(*(x.flip(0)[:7] for x in _values(drawn))))
+    assert abs((drawn.flip_B != other.flip_B).float().mean() - 2 * 0.2 * 0.8) < 0.02
+    assert abs(torch.corrcoef(torch.stack([drawn.brightness_B, other.brightness_B]))[0, 1]) < 0.04
+    assert bool(drawn.erase_B.all()), "a chance of 1 is always"
+    assert abs(drawn.flip_B.float().mean() - 0.2) < 0.02
+    assert 0.7 <= drawn.brightness_B.min() < 0.71
+    assert 1.29 < drawn.brightness_B.max() < 1.3
+    assert {x.dtype for x in _values(drawn)} == {x.dtype for x in _values(_draw(1, config))}
 
 
 def test_every_image_consumes_the_same_randomness() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from rlq_ray.config.load import merge, to_dict
+from rlq_ray.config.load import build_config, merge, to_dict
 from rlq_ray.distributed.reporting import SCORE
 from rlq_ray.distributed.runs import RunEntry, find_run
 from rlq_ray.distributed.trial import keep_end, train_trial
@@ -132,6 +132,26 @@ def test_one_that_is_cut_off_goes_on_and_ends_as_one_that_was_not(
     assert seconds == sorted(seconds)
     assert_same_training(task, expected)
     assert files_of(task) == files_of(expected)
+
+
+def test_one_with_the_teachers_features_from_the_store_goes_on_as_if_it_had_not_been_cut_off(
+    make_task: MakeTask, teach, whole: tuple[TrialTask, Reports]
+) -> None:
+    expected, cut_off = make_task("teacher_draws=2"), make_task("teacher_draws=2")
+    for task in (expected, cut_off):
+        teach(build_config(task.settings), task.store)
+    train_trial(expected, Reports())
+    with pytest.raises(CutOffError):
+        train_trial(cut_off, Reports(1))
+    assert train_trial(cut_off, Reports()) == TrialEnd("finished")
+    assert_same_training(cut_off, expected)
+    assert entry_of(expected).metrics != entry_of(whole[0]).metrics, "they are of other draws than those of each visit"
+
+
+def test_one_without_the_features_that_it_needs_fails_with_a_reason(make_task: MakeTask) -> None:
+    end = train_trial(make_task("teacher_draws=2"), Reports())
+    assert end.state == "failed"
+    assert "draw-00000.arrow is missing: delete what is there and call again" in end.reason
 
 
 @pytest.mark.usefixtures("falling_scores")

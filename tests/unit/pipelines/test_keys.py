@@ -9,6 +9,7 @@ import torch
 
 from pipelines.keys import teacher_key, training_key
 from pipelines.recipe import read_experiment
+from rlq_ray.config.load import to_dict
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.train.checkpoint import CheckpointCard, write_checkpoint
 from rlq_ray.types import ClassSpace
@@ -81,6 +82,16 @@ def test_settings_of_tad_change_the_key_where_there_is_tad(sources: dict[str, li
 
     assert len(keys("tiny_rlq")) == 2
     assert len(keys("tiny_base")) == 1
+
+
+def test_draws_of_the_teachers_view_change_the_key_where_it_teaches_and_are_written(sources) -> None:
+    def keys(recipe: str) -> set[str]:
+        return {training_key(read_experiment(recipe, [*sources["a"], f"teacher_draws={n}"])) for n in (0, 1, 2)}
+
+    assert len(keys("tiny_rlq")) == 3
+    assert len(keys("tiny_base")) == 1
+    assert len({teacher_key(read_experiment("tiny_base", [*sources["a"], f"teacher_draws={n}"])) for n in (0, 1)}) == 1
+    assert "teacher_draws" not in to_dict(read_experiment("tiny_rlq", sources["a"])), "older trainings keep their keys"
 
 
 def test_another_teacher_changes_the_key_where_it_teaches(sources: dict[str, list[str]]) -> None:

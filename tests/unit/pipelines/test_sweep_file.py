@@ -180,3 +180,33 @@ def test_refuses_a_sweep_that_is_not_there() -> None:
         UsageError, match=r"there is no sweep 'nowhere': give the path .* loss-weights, population, smoke"
     ):
         read_sweep_file("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ('"augment.erase_probability" = { uniform = [0.1, 0.5] }', "'augment.erase_probability'"),
+        ('"model.input_height" = { choice = [192, 384] }', "'input'"),
+    ],
+)
+def test_a_space_that_changes_what_the_teacher_sees_is_refused_where_that_is_computed_once(
+    tmp_path: Path, space: str, words: str
+) -> None:
+    file = read_sweep_file(write(tmp_path, SMALL + space))
+    file.check(SOURCES[:2])
+    with pytest.raises(UsageError, match=f"the space changes {words}, and with it what a teacher sees"):
+        file.check([*SOURCES[:2], "teacher_draws=2"])
+
+
+def test_draws_can_be_searched_and_the_most_of_them_are_made(tmp_path: Path) -> None:
+    draws = '"teacher_draws" = { choice = [0, 8, 2] }\n"augment.recolour_alpha" = { uniform = [0.5, 0.7] }'
+    file = read_sweep_file(write(tmp_path, SMALL + draws))
+    file.check(SOURCES[:2])
+    assert file.config_with_most_draws(SOURCES).teacher_draws == 8
+
+
+def test_draws_that_are_turned_off_are_turned_off_in_the_recipe(tmp_path: Path) -> None:
+    text = SMALL.replace("[settings.train]", "[settings]\nteacher_draws = 8\n[settings.train]")
+    file = read_sweep_file(write(tmp_path, text))
+    assert build_config(file.recipe_of({}, ["teacher_draws=0"]), SOURCES).teacher_draws == 0
+    assert build_config(file.recipe_of({}, []), SOURCES).teacher_draws == 8

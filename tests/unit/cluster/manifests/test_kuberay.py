@@ -210,7 +210,9 @@ def test_a_spot_worker_waits_for_spot_machines_and_leaves_in_time(resources: Res
 
 
 def test_gpus_are_asked_for_where_they_are(resources: Resources) -> None:
-    found = resources("workers.gpus=2", "kubernetes.gpu_resource=amd.com/gpu", 'kubernetes.node_labels={"kind"="mi300"}')
+    found = resources(
+        "workers.gpus=2", "kubernetes.gpu_resource=amd.com/gpu", 'kubernetes.node_labels={"kind"="mi300"}'
+    )
     spec = pods_of(found)["worker"]["spec"]
     assert spec["containers"][0]["resources"]["limits"]["amd.com/gpu"] == "2"
     assert spec["containers"][0]["image"].endswith("-cuda")
@@ -242,7 +244,9 @@ def policies(found: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str
 
 
 def test_the_network_is_closed_but_for_what_ray_and_the_stores_need(resources: Resources) -> None:
-    found = resources("stores.s3_endpoint=https://s3.example.org:9443", "stores.tracking_uri=http://mlflow.tools.svc:5000")
+    found = resources(
+        "stores.s3_endpoint=https://s3.example.org:9443", "stores.tracking_uri=http://mlflow.tools.svc:5000"
+    )
     everyone, head = policies(found)
     ours = everyone["podSelector"]["matchLabels"]
     for pod in pods_of(found).values():

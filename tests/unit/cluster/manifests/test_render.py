@@ -41,7 +41,12 @@ def test_no_secret_of_the_environment_comes_in(
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "token").write_text(SECRETS["RAY_AUTH_TOKEN"])
-    settings = [*AWS_NEEDS, "secrets.file=~/secrets.env", f"secrets.token_file={tmp_path / 'token'}", "workers.spot=true"]
+    settings = [
+        *AWS_NEEDS,
+        "secrets.file=~/secrets.env",
+        f"secrets.token_file={tmp_path / 'token'}",
+        "workers.spot=true",
+    ]
     assert call(monkeypatch, "render", "--target", target, *settings) == 0
     text = capsys.readouterr().out
     assert len(text) > 1000
