@@ -14,6 +14,7 @@ from pipelines.cli_cluster import cluster_app
 from pipelines.cli_data import GROUPS
 from pipelines.cli_jobs import jobs_app
 from pipelines.cli_options import AsJson, Overrides, Store, TrackingUri, print_json
+from pipelines.cli_plan import plan
 from pipelines.cli_report import report, report_command
 from pipelines.cli_stack import STACK_COMMANDS
 from pipelines.cli_sweep import sweep_app
@@ -32,6 +33,7 @@ for _name, _command in STACK_COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(jobs_app)  # without a name: its commands are among the others
 
+app.command()(plan)
 app.command()(report)
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]

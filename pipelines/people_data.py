@@ -42,6 +42,10 @@ class PeopleData:
         """Give the URI of a population's data set."""
         return (self.store / "shards" / f"people-{self.preset}-{self.seed}-{role}").uri
 
+    def is_ingested(self) -> bool:
+        """Tell whether the data sets of both populations are there."""
+        return all(map(self._is_whole, ROLES))
+
     def render(self) -> None:
         """Render what is not there yet, on the connected Ray cluster."""
         for role in ROLES:

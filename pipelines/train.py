@@ -87,6 +87,21 @@ def preflight(config: ExperimentConfig) -> dict[str, Manifest]:
         DataError, CheckpointError: a data set or teacher is missing, or lacks what the model needs.
         UsageError: the data set lacks the test images that are to be measured.
     """
+    manifests = check_data(config)
+    if config.needs_teacher:
+        assert config.teacher is not None
+        _require_same_model("teacher", config.teacher, config.model)
+    if config.initial_checkpoint:
+        _require_same_model("start_from", config.initial_checkpoint, config.model)
+    return manifests
+
+
+def check_data(config: ExperimentConfig) -> dict[str, Manifest]:
+    """Check the data sets that a configuration names; return their manifests by role.
+
+    Raises:
+        DataError, UsageError: see `preflight`.
+    """
     manifests = {"target": read_manifest(locate(config.data.target))}
     if config.evaluate.test_curve:
         check_test_curve(manifests["target"])
@@ -103,11 +118,6 @@ def preflight(config: ExperimentConfig) -> dict[str, Manifest]:
     if config.schedule.tad_steps:
         assert config.data.external is not None
         manifests["external"] = read_manifest(locate(config.data.external))
-    if config.needs_teacher:
-        assert config.teacher is not None
-        _require_same_model("teacher", config.teacher, config.model)
-    if config.initial_checkpoint:
-        _require_same_model("start_from", config.initial_checkpoint, config.model)
     return manifests
 
 

@@ -69,6 +69,26 @@ class LoaderCounts:
 
 
 @dataclass(frozen=True)
+class Foresight:
+    """What a loader will read: bytes of each of the first epochs, the most that it holds of them, and all there is.
+
+    `is_kept` says that memory holds all, so that nothing is read twice.
+    """
+
+    read_bytes: tuple[int, ...]
+    held_bytes: int
+    all_bytes: int
+    is_kept: bool
+
+    def total(self, epochs: float) -> int:
+        """Add up what so many epochs read; those that are not foreseen read as much as the last one that is."""
+        whole, known = int(epochs), len(self.read_bytes)
+        each = [self.read_bytes[min(epoch, known - 1)] for epoch in range(whole + 1)]
+        total = int(sum(each[:whole]) + (epochs - whole) * each[whole])
+        return min(total, self.all_bytes) if self.is_kept else total
+
+
+@dataclass(frozen=True)
 class ClassSpace:
     """What the labels of a training set mean; a network's heads are as wide as these.
 

@@ -17,7 +17,7 @@ from cluster.ray_local import session
 from pipelines.console import stderr
 from pipelines.places import Places
 from pipelines.study import alone, is_at_work, make_sources, refuse_own
-from pipelines.sweep.file import SweepFile, read_sweep_file
+from pipelines.sweep.file import OWN, SweepFile, read_sweep_file
 from pipelines.sweep.live import SweepLive
 from pipelines.sweep.page import sweep_page
 from pipelines.sweep.plan import announce_plan, refuse_small_disk
@@ -36,8 +36,6 @@ from tuning.record import Ledger, Trial
 from tuning.room import at_a_time, needs
 from tuning.run import Common, run_sweep
 
-OWN = {"seed": "seeds.values of the file", "name": "--name"}
-"""Settings that a sweep sets itself, and where they are given instead."""
 REPORT_EVERY_S = 60.0
 """Seconds between reports of a sweep that runs; a page has some MB."""
 

@@ -19,6 +19,8 @@ from tuning.settings import SweepSettings
 from tuning.space import Space, check_space, examples, settings_of
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
+OWN = {"seed": "seeds.values of the file", "name": "--name"}
+"""Settings that a sweep sets itself, and where they are given instead."""
 NAMES_TO_COME = ("data.target=target", "data.external=external", "teacher=teacher")
 """Stand for what is not made yet, where only the other settings matter."""
 

@@ -63,16 +63,35 @@ def refuse_small_disk(file: SweepFile, epochs: int, concurrent: int, store: Loca
     Raises:
         UsageError: there is too little room.
     """
+    if store.is_local:
+        each = RangeReader().size(locate(teacher) / STATE_FILE)
+        refuse_full_disk(most_checkpoints(file, epochs, concurrent), each, store, "lower budget.trials")
+
+
+def most_checkpoints(file: SweepFile, epochs: int, concurrent: int) -> int:
+    """Count the checkpoints that a sweep has at most: the best of every training, and what those under way keep."""
+    return sum(most_trainings(file, epochs)) + 2 * concurrent
+
+
+def refuse_full_disk(checkpoints: int, each: int, store: Location, mend: str) -> None:
+    """Refuse to begin what would fill the disk of a store with checkpoints of so many bytes each.
+
+    Raises:
+        UsageError: there is too little room.
+    """
+    free = free_bytes(store)
+    if free is not None and free < SPARE * checkpoints * each:
+        raise UsageError(
+            f"{checkpoints} checkpoints of {each / 1e6:.0f} MB take {checkpoints * each / 1e9:.1f} GB, but "
+            f"{store.path} has {free / 1e9:.1f} GB free: make room, {mend}, or take another --store"
+        )
+
+
+def free_bytes(store: Location) -> int | None:
+    """Say how much room the disk of a store has; None where it is on no disk."""
     if not store.is_local:
-        return
-    each = RangeReader().size(locate(teacher) / STATE_FILE)
-    checkpoints = sum(most_trainings(file, epochs)) + 2 * concurrent
+        return None
     folder = Path(store.path)
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if free < SPARE * checkpoints * each:
-        raise UsageError(
-            f"{checkpoints} checkpoints of {each / 1e6:.0f} MB take {checkpoints * each / 1e9:.1f} GB, but {folder} "
-            f"has {free / 1e9:.1f} GB free: make room, lower budget.trials, or take another --store"
-        )
+    return shutil.disk_usage(folder).free

@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,11 +19,12 @@ import torch
 
 from rlq_ray.config.schema import DataConfig
 from rlq_ray.data.assemble import Assembler, Labels
+from rlq_ray.data.foresight import reads_of
 from rlq_ray.data.partition import Rows
 from rlq_ray.data.read_ahead import EpochPlan, ReadAhead
 from rlq_ray.data.reader import DataSet
 from rlq_ray.errors import CheckpointError
-from rlq_ray.types import Batch, LoaderCounts
+from rlq_ray.types import Batch, Foresight, LoaderCounts
 
 CPU = torch.device("cpu")
 WHOLE_SET = "the whole set"
@@ -58,6 +60,8 @@ class BatchLoader(ABC):
         self._planner = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._plans: dict[int, Future[EpochPlan]] = {}
         self._ahead: deque[Future[Batch]] = deque()
+        self._all_rows, self._with_masks = rows, with_masks
+        self._is_kept = fits_in_memory(dataset, rows, masks=with_masks)
         self._position = 0
         self._images, self._stall_s = 0, 0.0
         self._reading = ReadAhead(
@@ -67,7 +71,7 @@ class BatchLoader(ABC):
             masks=with_masks,
             threads=data.read_threads,
             batches=data.read_ahead_batches,
-            is_kept=fits_in_memory(dataset, rows, masks=with_masks),
+            is_kept=self._is_kept,
         )
 
     @abstractmethod
@@ -111,6 +115,20 @@ class BatchLoader(ABC):
             retries=read.retries,
             hedges=read.hedges,
         )
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that the data set holds in memory now."""
+        return self._dataset.held_bytes
+
+    def foresee(self, epochs: int) -> Foresight:
+        """Tell what the first epochs will read from the store, had they the data set's memory to themselves."""
+        size_of = cache(lambda group: self._dataset.group_bytes(np.array([group], np.int32), masks=self._with_masks))
+        plans = (self._lay_out(epoch) for epoch in range(epochs))
+        read_bytes, held_bytes = reads_of(plans, size_of, max_bytes=self._dataset.cache_bytes, is_kept=self._is_kept)
+        groups = np.unique(self._dataset.index.group[self._all_rows])
+        all_bytes = self._dataset.group_bytes(groups, masks=self._with_masks)
+        return Foresight(read_bytes, held_bytes, all_bytes, self._is_kept)
 
     def state_dict(self) -> dict[str, Any]:
         """Say which batch comes next, and of which order."""

@@ -36,6 +36,11 @@ class OpenGroups:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the row groups that are here."""
+        return self._held_bytes
+
     def get(self, key: GroupKey) -> Content:
         """Give a row group's bytes, fetched by the calling thread if nobody did or does.
 

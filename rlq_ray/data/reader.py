@@ -116,6 +116,11 @@ class DataSet:
         """Let reads that are under way fail soon instead of trying on; nobody waits for them any more."""
         self._ranges.abandon()
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of row groups that are held in memory now."""
+        return self._groups.held_bytes
+
     def counts(self) -> ReadCounts:
         """Count what was read from the store so far."""
         return self._ranges.counts()

@@ -125,7 +125,7 @@ def plan_workers(workers: WorkersConfig) -> ScalingConfig:
     Raises:
         UsageError: the cluster is too small.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = living_nodes()
     gpus = sum(node.get("GPU", 0) for node in nodes)
     use_gpu = gpus >= workers.count if workers.gpu is None else workers.gpu
     places = sum(int(node.get("CPU", 0) // workers.cpus) for node in nodes)
@@ -147,9 +147,14 @@ def plan_workers(workers: WorkersConfig) -> ScalingConfig:
     )
 
 
+def living_nodes() -> list[dict[str, float]]:
+    """Give the resources of every node of the connected cluster."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 def describe_nodes() -> str:
     """Say what the connected cluster has."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = living_nodes()
     sums = {kind: sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     have = " and ".join(f"{amount:g} {kind}" for kind, amount in sums.items() if amount) or "no CPU"
     return f"{have} on {len(nodes)} node{'' if len(nodes) == 1 else 's'}"

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from rlq_ray.types import Batch, LoaderCounts
+from rlq_ray.types import Batch, Foresight, LoaderCounts
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,13 @@ class Loader(Protocol):
 
     def counts(self) -> LoaderCounts:
         """Tell what was delivered, waited for and read so far."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that the data set holds in memory now."""
+
+    def foresee(self, epochs: int) -> Foresight:
+        """Tell what the first epochs will read from the store."""
 
     def close(self) -> None:
         """End the threads that read ahead."""

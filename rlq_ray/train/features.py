@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class Embedding:
     device: torch.device
 
     @classmethod
-    def of(cls, config: ExperimentConfig, augmenter: Augmenter, device: torch.device) -> Embedding:
+    def of(cls, config: ExperimentConfig, augmenter: Augmenter, device: torch.device) -> Self:
         """Take what is needed from an experiment."""
         return cls(augmenter, config.degrade, config.evaluate, config.data, device)
 
