@@ -93,10 +93,10 @@ def lets_in(uri: str, user: str, password: str) -> bool:
 
 
 def serve_ui(tracking_uri: str, host: str = HOST, port: int = 5000, on_ready: Callable[[str], None] = print) -> None:
-    """Show a tracking store in the MLflow UI until Ctrl-C; a store that is a server already has one.
+    """Show a tracking database in the MLflow UI until Ctrl-C.
 
     Args:
-        tracking_uri: server or database.
+        tracking_uri: of the database; a server has a UI of its own.
         host: address to listen on.
         port: to listen on.
         on_ready: called with the address of the UI.
@@ -104,9 +104,6 @@ def serve_ui(tracking_uri: str, host: str = HOST, port: int = 5000, on_ready: Ca
     Raises:
         ServiceError: the port is taken, or the server does not start.
     """
-    if tracking_uri.startswith(("http://", "https://")):
-        on_ready(tracking_uri)
-        return
     with tempfile.TemporaryDirectory(prefix="rlq-ui-") as folder:
         server = start_mlflow_server(tracking_uri, Path(folder), Path(folder) / "server.log", host, port)
         try:

@@ -208,6 +208,9 @@ def ui(
     from pipelines.places import find_places, require_store
 
     uri = require_store(find_places(tracking_uri=tracking_uri).tracking_uri)
+    if uri.startswith(("http://", "https://")):
+        stderr.print(f"MLflow UI at [bold]{uri}[/bold], the tracking server's own")
+        return
     stderr.print("starting the MLflow UI …")
     serve_ui(uri, host, port, lambda address: stderr.print(f"MLflow UI at [bold]{address}[/bold] (Ctrl-C ends it)"))
 

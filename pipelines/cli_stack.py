@@ -45,7 +45,7 @@ def up(
         stderr.print(f"  {line}")
 
     if print_systemd:
-        _, servers, _ = prepare_stack(folder, wishes, tell)
+        servers = prepare_stack(folder, wishes, tell)
         sys.stdout.write(as_script(units(folder, servers, os.environ.get("PATH", os.defpath)), folder))
         return
     with stage(f"start the stack in {folder}"):

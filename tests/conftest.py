@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "agg")
 for _name in ("RAY_ADDRESS", "RLQ_TRACKING_URI", "RLQ_STORAGE", "MLFLOW_TRACKING_URI"):
     os.environ.pop(_name, None)  # the tests are about what they start, not about what the user has running
+os.environ["RLQ_STACK"] = "none"
 
 WARNING_FILTERS = (
     "error",

@@ -73,6 +73,10 @@ def test_s3_has_one_home(path):
         ("rlq_ray.storage", {"torch", "ray", "mlflow", "boto3"}),
         ("rlq_ray.tracking", {"torch", "ray", "mlflow"}),
         ("cluster.mlflow_server", {"torch", "ray", "mlflow"}),
+        ("pipelines.cli", {"torch", "ray", "mlflow", "boto3", "pyarrow"}),
+        ("pipelines.console", {"torch", "ray", "mlflow", "boto3"}),
+        ("pipelines.doctor", {"torch", "ray", "mlflow", "boto3"}),
+        ("cluster.stack.course", {"torch", "ray", "mlflow", "boto3"}),
     ],
 )
 def test_a_light_module_stays_light(module, heavy):

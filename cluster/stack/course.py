@@ -34,41 +34,15 @@ OWNER_ONLY = 0o700
 Tell = Callable[[str], None]
 
 
-def prepare_stack(folder: Path, wishes: Wishes, tell: Tell) -> tuple[Settings, list[Server], list[str]]:
-    """Lay down all that the servers of a stack need, and end what is left of dead and stuck ones.
-
-    Returns:
-        What they are started with, the servers, and the keys of those that are not running.
+def prepare_stack(folder: Path, wishes: Wishes, tell: Tell) -> list[Server]:
+    """Lay down all that the servers of a stack need, so that somebody else can start them.
 
     Raises:
         ServiceError: a port is taken, or something is not installed.
     """
-    for part in (folder, folder / "run", folder / "logs"):
-        part.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
-        part.chmod(OWNER_ONLY)
-    settings = read_settings(folder)
-    if make_keys(folder):
-        _end(TITLES, folder, tell)  # what runs knows keys that are lost
-        users_file(folder).unlink(missing_ok=True)
-    living = [server.key for server in servers_of(folder, settings) if _lives(server, folder, tell)] if settings else []
-    if settings is None or not living:
-        notes: list[str] = []
-        settings = choose_settings(folder, wishes, notes)
-        for note in notes:
-            tell(note)
-    servers = servers_of(folder, settings)
-    dead = [server.key for server in servers if server.key not in living]
-    if living:
-        check_settings(settings, wishes, dead)
-    write_settings(folder, settings)
-    if dead:
-        write_server_files(folder)
-    for server in servers:
-        if server.key in dead:
-            server.write_spec(folder)
-    if "ray" in dead:
-        _clear_ray(folder, settings)
-    return settings, servers, dead
+    with _alone(folder, tell):
+        _, servers, _ = _prepare(folder, wishes, tell)
+    return servers
 
 
 def start_stack(folder: Path, wishes: Wishes, tell: Tell) -> StackCard:
@@ -83,7 +57,7 @@ def start_stack(folder: Path, wishes: Wishes, tell: Tell) -> StackCard:
         ServiceError: a server does not start; those that did go on.
     """
     with _alone(folder, tell):
-        settings, servers, dead = prepare_stack(folder, wishes, tell)
+        settings, servers, dead = _prepare(folder, wishes, tell)
         started = []
         for server in servers:
             if server.key in dead:
@@ -119,6 +93,40 @@ def end_stack(folder: Path, tell: Tell) -> bool:
     return ran
 
 
+def _prepare(folder: Path, wishes: Wishes, tell: Tell) -> tuple[Settings, list[Server], list[str]]:
+    """End what is left of dead and stuck servers, and lay down what they need to be started anew.
+
+    Returns:
+        What they are started with, all servers, and the keys of those that do not run.
+    """
+    for part in (folder, folder / "run", folder / "logs"):
+        part.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+        part.chmod(OWNER_ONLY)
+    settings = read_settings(folder)
+    if make_keys(folder):
+        _end(TITLES, folder, tell)  # what runs knows keys that are lost
+        users_file(folder).unlink(missing_ok=True)
+    living = [server.key for server in servers_of(folder, settings) if _lives(server, folder, tell)] if settings else []
+    if settings is None or not living:
+        notes: list[str] = []
+        settings = choose_settings(folder, wishes, notes)
+        for note in notes:
+            tell(note)
+    servers = servers_of(folder, settings)
+    dead = [server.key for server in servers if server.key not in living]
+    if living:
+        check_settings(settings, wishes, dead)
+    write_settings(folder, settings)
+    if dead:
+        write_server_files(folder)
+    for server in servers:
+        if server.key in dead:
+            server.write_spec(folder)
+    if "ray" in dead:
+        _clear_ray(folder, settings)
+    return settings, servers, dead
+
+
 def _end(keys: Iterable[str], folder: Path, tell: Tell) -> None:
     def end(key: str) -> None:
         began_s = time.monotonic()
@@ -130,8 +138,8 @@ def _end(keys: Iterable[str], folder: Path, tell: Tell) -> None:
         list(pool.map(end, keys))
 
 
-def _end_server(key: str, folder: Path) -> None:
-    if left := running.end(folder, key, GRACES_S[key]):
+def _end_server(key: str, folder: Path, *, is_stuck: bool = False) -> None:
+    if left := running.end(folder, key, 0 if is_stuck else GRACES_S[key]):
         ids = ", ".join(str(process.pid) for process in left)
         raise ServiceError(f"the {TITLES[key]} does not end (pid {ids}): look at these processes, and call again")
 
@@ -149,7 +157,7 @@ def _lives(server: Server, folder: Path, tell: Tell) -> bool:
     if record and not record.keeper.is_alive:
         rest = f" and left {len(left)} processes, which are ended" if left else ""
         tell(f"{server.title} died{rest}: starting it anew; its log is {server.log_path(folder)}")
-    _end_server(server.key, folder)
+    _end_server(server.key, folder, is_stuck=True)
     return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -115,7 +116,7 @@ def servers_of(folder: Path, settings: Settings) -> list[Server]:
     """Return a stack's servers; those that others ask come first.
 
     Raises:
-        ServiceError: the S3 server is not installed, or there are no keys yet.
+        ServiceError: something is not installed, or there are no keys yet.
     """
     return [_s3(folder, settings), _mlflow(folder, settings), _ray(folder, settings)]
 
@@ -152,6 +153,8 @@ def _s3(folder: Path, settings: Settings) -> Server:
 
 
 def _mlflow(folder: Path, settings: Settings) -> Server:
+    if importlib.util.find_spec("flask_wtf") is None:
+        raise ServiceError("the login of the MLflow server is not installed: pip install 'rlq-ray[stack]'")
     card, (user, password) = settings.card(folder), _secrets(folder, LOGIN)
     own = folder / "mlflow"
     environment = {

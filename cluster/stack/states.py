@@ -19,7 +19,7 @@ class ServerState:
     Attributes:
         key: of the server.
         title: of the server, for people.
-        state: `running`; `not answering`; `dead`, with `pid` None, after another end than by `rlq down`; `ended`.
+        state: `running`; `starting`; `not answering`; `dead`, after another end than by `rlq down`; `ended`.
         pid: of the server itself.
         since_s: when it was started, in seconds since 1970.
         memory_bytes: of it and all it started.
@@ -62,7 +62,8 @@ def _state(server: Server, folder: Path) -> ServerState:
     record = running.read_record(folder, server.key)
     processes = running.members(folder, server.key)
     if record and record.keeper.is_alive:
-        state = "running" if server.answers() else "not answering"
+        silent = "not answering" if running.was_ready(folder, server.key, record) else "starting"
+        state = "running" if server.answers() else silent
     else:
         state = "dead" if record or processes else "ended"
         record = None

@@ -49,7 +49,7 @@ def as_script(files: dict[str, str], folder: Path) -> str:
 
 
 def _service(folder: Path, server: Server, path_variable: str) -> str:
-    command = " ".join(_quoted(word) for word in server.keeper_command(folder))
+    command = " ".join(_quoted(word).replace("$", "$$") for word in server.keeper_command(folder))
     lines = [
         *("[Unit]", f"Description=rlq: {server.title}", f"PartOf={TARGET}", ""),
         *("[Service]", "Type=exec", f"ExecStart={command}", f"Environment={_quoted(f'PATH={path_variable}')}"),
@@ -61,7 +61,7 @@ def _service(folder: Path, server: Server, path_variable: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    escaped = _plain(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    escaped = _plain(word).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
