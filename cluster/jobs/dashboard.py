@@ -52,13 +52,13 @@ def find_dashboard(address: str | None, card: StackCard | None, environment: Map
         raise UsageError(
             f"'{named}' is no address of a dashboard, to which jobs are sent: give --address http://HOST:8265"
         )
-    return Dashboard(named.rstrip("/"), _find_token(environment))
+    return Dashboard(named.rstrip("/"), _find_token(environment, not_this=card.token_path if card else None))
 
 
-def _find_token(environment: Mapping[str, str]) -> str | None:
+def _find_token(environment: Mapping[str, str], not_this: Path | None) -> str | None:
     if token := environment.get("RAY_AUTH_TOKEN"):
         return token
-    if file := environment.get("RAY_AUTH_TOKEN_PATH"):
+    if (file := environment.get("RAY_AUTH_TOKEN_PATH")) and Path(file) != not_this:
         return _read_token(Path(file))
     default = DEFAULT_TOKEN_FILE.expanduser()
     return _read_token(default) if default.exists() else None

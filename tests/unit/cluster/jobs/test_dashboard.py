@@ -29,6 +29,12 @@ def test_the_stack_is_known_by_its_own_address_with_its_own_token(card, token_fi
     assert find_dashboard(None, card, environment).token == "of the stack"
 
 
+def test_the_token_of_the_stack_is_not_shown_to_others(card, monkeypatch):
+    monkeypatch.setenv("HOME", "/nowhere")
+    environment = {"RAY_ADDRESS": card.ray_address, "RAY_AUTH_TOKEN_PATH": str(card.token_path)}
+    assert find_dashboard("http://other:8265", card, environment).token is None
+
+
 def test_a_token_in_the_environment_comes_before_its_file(token_file):
     environment = {"RAY_AUTH_TOKEN": "plain", "RAY_AUTH_TOKEN_PATH": token_file}
     assert find_dashboard("http://a", None, environment).token == "plain"
