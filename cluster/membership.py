@@ -1,7 +1,7 @@
 """Who belongs to a Ray cluster that runs: wait until enough nodes do, and take this machine's out of it in time.
 
-The cluster is that of `RAY_ADDRESS`, or one with a node on this machine; its token is found as Ray finds it. Works beside
-any job, and starts no worker.
+The cluster is that of `RAY_ADDRESS`, or one with a node on this machine; its token is found as Ray finds it. Works
+beside any job, and starts no worker.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 from ray._private import services
-from ray._raylet import GcsClient  # what `ray drain-node` uses; there is no public way
+from ray._raylet import GcsClient  # type: ignore[attr-defined] # what `ray drain-node` uses; there is no public way
 from ray.autoscaler.sdk import request_resources
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.core.generated.gcs_pb2 import GcsNodeInfo

@@ -1,4 +1,4 @@
-"""Amazon's notice that a spot instance is taken back: asked for on the instance itself, again and again. Knows no Ray."""
+"""Amazon's notice that a spot instance is taken back, asked for on the instance again and again. Knows no Ray."""
 
 from __future__ import annotations
 

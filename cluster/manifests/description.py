@@ -63,7 +63,8 @@ class WorkerNodes(Section):
             raise ValueError(f"workers.min is {self.min} and workers.max {self.max}: raise workers.max")
         if self.shm_gib >= self.memory_gib:
             raise ValueError(
-                f"workers.shm_gib is {self.shm_gib:g} of workers.memory_gib {self.memory_gib:g}: leave memory to training"
+                f"workers.shm_gib is {self.shm_gib:g} of workers.memory_gib {self.memory_gib:g}: "
+                "leave memory to training"
             )
         return self
 
@@ -95,7 +96,7 @@ class Stores(Section):
                 )
             if "@" in urlsplit(value).netloc:
                 raise ValueError(
-                    f"stores.{key} holds a user or password: keep them in a secret, and give the address alone"
+                    f"stores.{key} holds a user or password: keep them in a secret, and give the host alone"
                 )
         if "://" not in self.storage_uri:
             raise ValueError(
@@ -117,7 +118,7 @@ class SecretNames(Section):
     image_pull: Name | Literal[""] = ""
     """Kubernetes secret of the image's registry."""
     token_file: str = "~/.ray/auth_token"
-    """File with Ray's token on the machine that calls `ray up`; copied to the nodes. A Slurm job makes its own token."""
+    """File with Ray's token on the machine that calls `ray up`; copied to the nodes. A Slurm job makes its own."""
     file: str = ""
     """File of NAME=value lines that only its owner can read, for AWS and Slurm: such as MLFLOW_TRACKING_PASSWORD."""
 
@@ -126,7 +127,7 @@ class Job(Section):
     """What is to be done; without a command a cluster is made that stays, for `rlq submit`."""
 
     command: str = ""
-    """Shell command of the job, one that goes on when called again: `rlq train … --resume-or-begin`, `rlq experiment …`."""
+    """Shell command of the job, one that goes on when called again: `rlq experiment …`, `… --resume-or-begin`."""
     time_limit_s: Count = 24 * 3600
     """Seconds after which it is ended."""
     retries: NonNegativeCount = 3
@@ -138,7 +139,7 @@ class Job(Section):
     def _without_secrets(self) -> Job:
         if found := SECRET_VARIABLES.search(self.command):
             raise ValueError(
-                f"job.command sets {found[1]}, and commands are shown to everybody: name a secret in [secrets]"
+                f"job.command sets {found[1]}, but everybody can see a command: name a secret in [secrets]"
             )
         return self
 
@@ -156,9 +157,9 @@ class Kubernetes(Section):
     """Numeric user of the image, which Kubernetes holds against root."""
     gpu_resource: str = "nvidia.com/gpu"
     """What a GPU is called among a node's resources."""
-    node_labels: Annotated[dict[str, str], Field(default_factory=dict)]
+    node_labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the machines that may train, such as those with one kind of GPU."""
-    service_account_annotations: Annotated[dict[str, str], Field(default_factory=dict)]
+    service_account_annotations: dict[str, str] = Field(default_factory=dict)
     """Annotations of the pods' service account, by which clouds give them a role for S3."""
 
 
@@ -172,9 +173,9 @@ class Aws(Section):
     subnet_ids: tuple[str, ...] = ()
     """Private subnets with a way out to S3 and to package indexes; by default those of the security groups' network."""
     security_group_ids: tuple[str, ...] = ()
-    """Groups that let instances reach each other and let nobody else in. Needed: Ray's own opens port 22 to the world."""
+    """Groups that let instances reach each other and nobody else in. Needed: Ray's own opens port 22 to the world."""
     ami: str = ""
-    """Image of all instances: Ubuntu with Python 3.11 or newer, and with NVIDIA's driver where there are GPUs. Needed."""
+    """Image of all instances: Ubuntu with Python 3.11 or newer, and NVIDIA's driver where there are GPUs. Needed."""
     head_instance_type: str = "m7i.large"
     """Instance type of the head, with at least its CPUs and memory."""
     worker_instance_type: str = "m7i.xlarge"

@@ -1,4 +1,4 @@
-"""A Ray cluster for KubeRay: a RayCluster that stays, or a RayJob with a cluster of its own where there is a command."""
+"""A Ray cluster for KubeRay: a RayCluster that stays, or a RayJob with a cluster of its own if there is a command."""
 
 from __future__ import annotations
 

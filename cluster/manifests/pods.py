@@ -128,7 +128,9 @@ def _variables(description: ClusterDescription, role: Role) -> list[dict[str, An
 def _volumes(description: ClusterDescription, role: Role, names: dict[str, str]) -> list[dict[str, Any]]:
     shm_gib = description.workers.shm_gib if role == "worker" else HEAD_SHM_GIB
     shared_memory = {"medium": "Memory", "sizeLimit": quantity(shm_gib)}
-    volumes = [{"name": name, "emptyDir": shared_memory if name == "shared-mem" else {}} for name in names]
+    volumes: list[dict[str, Any]] = [
+        {"name": name, "emptyDir": shared_memory if name == "shared-mem" else {}} for name in names
+    ]
     if role == "head" and autoscales(description):
         volumes.append({"name": API_TOKEN["name"], "projected": {"defaultMode": 0o444, "sources": _api_token()}})
     return volumes

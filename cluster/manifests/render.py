@@ -39,9 +39,7 @@ def render(target: Target, description: ClusterDescription, command: Sequence[st
     Raises:
         UsageError: the description lacks what the target needs.
     """
-    made = (
-        f"Made by rlq-ray {version('rlq-ray')}, `{shlex.join(command)}`: change the description, and render it again."
-    )
+    made = f"Made by rlq-ray {version('rlq-ray')}, `{shlex.join(command)}`: change the description and render again."
     name = description.name
     if target == "kuberay":
         header = _comment([made, *_kuberay_notes(description)])
@@ -64,9 +62,10 @@ def _kuberay_notes(description: ClusterDescription) -> list[str]:
 
 def _aws_notes(description: ClusterDescription) -> list[str]:
     secrets = [description.secrets.token_file, *([description.secrets.file] if description.secrets.file else [])]
+    copied = [f"{description.aws.wheel_folder}/{wheel_name()}", "constraints.txt", *secrets]
     return [
         f"For Ray's launcher: `ray up {description.name}-aws.yaml`, in the project's folder.",
-        f"It copies {description.aws.wheel_folder}/{wheel_name()}, constraints.txt and {', '.join(secrets)} to the nodes.",
+        f"It copies to the nodes: {', '.join(copied)}.",
     ]
 
 
@@ -75,9 +74,10 @@ def _comment(lines: Sequence[str]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what is the same twice as it is, since people read no anchors, and several lines as a block."""
+    """Writes twice what is there twice: people read no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        """Take nothing for the same."""
         return True
 
 

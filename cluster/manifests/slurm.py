@@ -26,20 +26,20 @@ def batch_script(description: ClusterDescription, header: str) -> str:
         UsageError: an option of sbatch is none.
     """
     workers, slurm = description.workers, description.slurm
-    bash_has_these = {
-        "comment_start_string": "{%#",
-        "comment_end_string": "#%}",
-    }  # its ${#list[@]} would open a comment
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, **bash_has_these)
+    environment = Environment(
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+        comment_start_string="{%#",  # jinja's own is a part of bash: ${#list[@]}
+        comment_end_string="#%}",
+    )
     return environment.from_string(TEMPLATE.read_text()).render(
         header=header.rstrip(),
         name=description.name,
         nodes=f"{max(1, workers.min)}-{workers.max}" if workers.min < workers.max else workers.max,
         workers=workers,
         memory_mib=round(workers.memory_gib * 1024),
-        gres=":".join(["gpu", *([slurm.gpu_kind] if slurm.gpu_kind else []), str(workers.gpus)])
-        if workers.gpus
-        else "",
+        gres=":".join(filter(None, ("gpu", slurm.gpu_kind, str(workers.gpus)))) if workers.gpus else "",
         time_limit=_duration(description.job.time_limit_s),
         options=_options(description),
         setup=slurm.setup,

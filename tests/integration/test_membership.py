@@ -105,7 +105,7 @@ def test_a_machine_without_a_node_has_nothing_to_leave(nodes: Cluster, start: Ca
 def test_nodes_are_asked_for_and_waited_for(nodes: Cluster, start: Callable[..., Any]) -> None:
     first = nodes.add_node(num_cpus=2)
     short = start("cluster", "wait", "--nodes", "2", "--timeout-s", "0")
-    out, err = short.communicate(timeout=PATIENCE_S)
+    _, err = short.communicate(timeout=PATIENCE_S)
     assert short.returncode == 1
     assert "error: 1 of 2 nodes with 1 CPUs and 0 GPUs have come within 0 s" in err, "the control's node does not count"
 

@@ -32,7 +32,7 @@ Resources = Callable[..., dict[str, dict[str, Any]]]
 
 
 def closed(schema: Any) -> Any:
-    """A schema that refuses keys which it does not name, wherever it names any: Kubernetes would prune them in silence."""
+    """A schema that refuses keys which it does not name, where it names any: Kubernetes would drop them in silence."""
     if isinstance(schema, list):
         return [closed(part) for part in schema]
     if not isinstance(schema, dict):

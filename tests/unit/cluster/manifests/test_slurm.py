@@ -80,5 +80,5 @@ def test_variables_are_quoted(script: Script, tmp_path: Path) -> None:
 
 
 def test_refuses_an_option_that_is_none(script: Script) -> None:
-    with pytest.raises(UsageError, match="slurm.options has '--exclusive; rm': write --name or --name=value"):
+    with pytest.raises(UsageError, match=r"slurm\.options has '--exclusive; rm': write --name or --name=value"):
         script('slurm.options=["--exclusive; rm"]')
