@@ -33,6 +33,7 @@ SECURITY = {
 }
 WRITABLE = {"tmp": "/tmp", "ray-logs": "/tmp/ray", "home": HOME, "shared-mem": "/dev/shm"}
 """Volumes by where they are mounted; KubeRay knows `ray-logs` and `shared-mem` by these names."""
+PORTS = {"head": {"gcs-server": 6379, "dashboard": 8265, "metrics": 8080}, "worker": {"metrics": 8080}}
 API_TOKEN = {"name": "api-token", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True}
 """Mount by which one container of the head, the autoscaler's, reaches the Kubernetes API."""
 
@@ -45,42 +46,26 @@ def labels(description: ClusterDescription, role: str = "") -> dict[str, str]:
 
 def pod_template(description: ClusterDescription, role: Role) -> dict[str, Any]:
     """Return the template of the head's pod, a worker's, or of the pod that submits a job."""
-    workers = description.workers
+    user = description.kubernetes.user_id
     writable = {name: path for name, path in WRITABLE.items() if role != "submitter" or name in ("tmp", "home")}
-    container: dict[str, Any] = {
-        "name": {"head": "ray-head", "worker": "ray-worker", "submitter": "ray-job-submitter"}[role],
-        "image": description.image_name,
-        "imagePullPolicy": "IfNotPresent",
-        "resources": _resources(description, role),
-        "securityContext": SECURITY,
-        "env": _variables(description, role),
-        "volumeMounts": [{"name": name, "mountPath": path} for name, path in writable.items()],
-    }
-    if role == "head":
-        ports = {"gcs-server": 6379, "dashboard": 8265, "metrics": 8080}
-        container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
-    if role == "worker":
-        container["ports"] = [{"name": "metrics", "containerPort": 8080}]
-        leave = ["rlq", "cluster", "leave", "--within-s", str(workers.leave_within_s)]
-        container["lifecycle"] = {"preStop": {"exec": {"command": leave}}}
-    spec: dict[str, Any] = {
+    pull = description.secrets.image_pull
+    spec = {
         "serviceAccountName": service_account(description, role),
         "automountServiceAccountToken": False,
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": workers.notice_s if role == "worker" else HEAD_GRACE_S,
+        "terminationGracePeriodSeconds": description.workers.notice_s if role == "worker" else HEAD_GRACE_S,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": description.kubernetes.user_id,
-            "runAsGroup": description.kubernetes.user_id,
-            "fsGroup": description.kubernetes.user_id,
+            "runAsUser": user,
+            "runAsGroup": user,
+            "fsGroup": user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **_machines(description, role),
-        "containers": [container],
+        **({"imagePullSecrets": [{"name": pull}]} if pull else {}),
+        "containers": [_container(description, role, writable)],
         "volumes": _volumes(description, role, writable),
     }
-    if description.secrets.image_pull:
-        spec["imagePullSecrets"] = [{"name": description.secrets.image_pull}]
     return {"metadata": {"labels": labels(description, role)}, "spec": spec}
 
 
@@ -92,6 +77,24 @@ def service_account(description: ClusterDescription, role: Role) -> str:
 def autoscales(description: ClusterDescription) -> bool:
     """Tell whether the number of workers may change."""
     return description.workers.min < description.workers.max
+
+
+def _container(description: ClusterDescription, role: Role, writable: dict[str, str]) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": {"head": "ray-head", "worker": "ray-worker", "submitter": "ray-job-submitter"}[role],
+        "image": description.image_name,
+        "imagePullPolicy": "IfNotPresent",
+        "resources": _resources(description, role),
+        "securityContext": SECURITY,
+        "env": _variables(description, role),
+        "volumeMounts": [{"name": name, "mountPath": path} for name, path in writable.items()],
+    }
+    if role != "submitter":
+        container["ports"] = [{"name": name, "containerPort": port} for name, port in PORTS[role].items()]
+    if role == "worker":
+        leave = ["rlq", "cluster", "leave", "--within-s", str(description.workers.leave_within_s)]
+        container["lifecycle"] = {"preStop": {"exec": {"command": leave}}}
+    return container
 
 
 def _resources(description: ClusterDescription, role: Role) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.cli import main
 from pipelines.places import Places
 from pipelines.recipe import RECIPES
 from pipelines.train import train
@@ -126,6 +127,7 @@ def test_ctrl_c_stops_a_run_that_can_go_on(
     settings = [f"data.target={config.data.target}", "train.epochs=400"]
     where = ["--store", places.store.uri, "--tracking-uri", places.tracking_uri]
     command = [sys.executable, "-m", "pipelines.cli", "train", "tiny_base", *settings, "--name", "stopped", *where]
+    command.append("--resume-or-begin")  # there is nothing to resume yet
     environment = os.environ | {"RAY_ADDRESS": ray_cluster.address}
     with (tmp_path / "log").open("wb") as log:
         listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background of a shell are deaf
@@ -153,6 +155,22 @@ def test_a_name_is_used_once(places: Places, config: ExperimentConfig, whole: Ru
     with pytest.raises(UsageError, match=r"started with another 'train\.steps_per_epoch'"):
         train(shorter, places, name="whole", resume=True)
     assert find_run(places.store, "whole") == whole
+
+
+def test_a_job_that_is_begun_again_resumes(
+    places: Places, config: ExperimentConfig, whole: RunEntry, monkeypatch, capsys
+) -> None:
+    settings = [f"data.target={config.data.target}", *LENGTH, "seed=9"]
+    where = ["--store", places.store.uri, "--tracking-uri", places.tracking_uri]
+    monkeypatch.setattr(
+        sys, "argv", ["rlq", "train", "tiny_base", *settings, "--name", "whole", "--resume-or-begin", *where]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert (
+        "the run 'whole' was started with another 'seed': resume it with the same settings" in capsys.readouterr().err
+    )
 
 
 def test_what_the_cluster_cannot_place_is_refused_with_the_arithmetic(places: Places, config: ExperimentConfig) -> None:
