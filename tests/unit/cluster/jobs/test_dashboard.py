@@ -8,7 +8,8 @@ from rlq_ray.errors import ServiceError, UsageError
 @pytest.fixture
 def card(tmp_path):
     (tmp_path / "ray_token").write_text("of the stack\n")
-    return StackCard(tmp_path, "127.0.0.1:6379", "http://127.0.0.1:8265", "http://s3", "s3://rlq", "http://mlflow")
+    addresses = ("127.0.0.1:6379", "http://127.0.0.1:8265", "http://s3", "here", "s3://rlq", "http://mlflow")
+    return StackCard(tmp_path, *addresses)
 
 
 @pytest.fixture
