@@ -7,8 +7,10 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +73,8 @@ def session(
 def _connected(address: str, shows_worker_output: bool) -> Iterator[RaySession]:
     try:
         _knock(address)
-        ray.init(address=address, log_to_driver=shows_worker_output, logging_level=logging.WARNING)
+        with _own_answer_to_sigterm():
+            ray.init(address=address, log_to_driver=shows_worker_output, logging_level=logging.WARNING)
     except (OSError, ray.exceptions.RaySystemError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ServiceError(
@@ -100,21 +103,31 @@ def _own_cluster(
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it warns that tokens are on
     folder = temp_dir or Path(tempfile.mkdtemp(prefix="rlq-ray-", dir="/tmp"))
     try:
-        context = ray.init(
-            address="local",
-            num_cpus=num_cpus,
-            include_dashboard=has_dashboard,
-            object_store_memory=DEFAULT_OBJECT_STORE_BYTES,
-            log_to_driver=shows_worker_output,
-            logging_level=logging.WARNING,
-            runtime_env={"worker_process_setup_hook": "cluster.worker_logging.quieten"},
-            _temp_dir=str(folder),
-        )
+        with _own_answer_to_sigterm():
+            context = ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=has_dashboard,
+                object_store_memory=DEFAULT_OBJECT_STORE_BYTES,
+                log_to_driver=shows_worker_output,
+                logging_level=logging.WARNING,
+                runtime_env={"worker_process_setup_hook": "cluster.worker_logging.quieten"},
+                _temp_dir=str(folder),
+            )
         yield RaySession(context.address_info["gcs_address"], is_own=True)
     finally:
         ray.shutdown()
         if temp_dir is None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _own_answer_to_sigterm() -> Iterator[None]:
+    """Keep what this process does at SIGTERM: Ray would have it print a stack and end with nothing closed."""
+    answer = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, answer)
 
 
 def _environment() -> dict[str, str]:

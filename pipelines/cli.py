@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -39,7 +40,8 @@ app.command()(report)
 CommandLineError: Any = typer.BadParameter.__mro__[2]
 """What typer raises for any wrong use; it is click's ClickException, in a copy that typer does not publish."""
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+"""Statuses of a command that was ended by Ctrl-C and by SIGTERM, as a shell gives them."""
 
 
 @app.callback()
@@ -246,7 +248,8 @@ def reap(
 
 
 def main() -> None:
-    """Run the command line; errors of the user's making become one line."""
+    """Run the command line; errors of the user's making become one line, and so do Ctrl-C and SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = app(standalone_mode=False)  # typer turns Ctrl-C into a status
     except typer.Abort:
@@ -259,13 +262,22 @@ def main() -> None:
         if os.environ.get("RLQ_DEBUG"):
             raise
         _fail(str(error), error.exit_status)
-    if status == INTERRUPTED:
+    except SystemExit as end:
+        if end.code != TERMINATED:
+            raise
+        status = TERMINATED
+    if status in (INTERRUPTED, TERMINATED):
         _fail(
-            "interrupted: call `rlq demo` or `rlq experiment` again, `rlq train` with --resume, or `rlq sweep resume`, "
-            "to go on",
-            INTERRUPTED,
+            f"{'interrupted' if status == INTERRUPTED else 'stopped by SIGTERM'}: call `rlq demo` or `rlq experiment` "
+            "again, `rlq train` with --resume, or `rlq sweep resume`, to go on",
+            status,
         )
     sys.exit(status or 0)
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    """End as Ctrl-C does, with everything that is open closed on the way."""
+    sys.exit(TERMINATED)
 
 
 def _fail(message: str, status: int) -> NoReturn:

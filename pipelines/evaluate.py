@@ -115,7 +115,8 @@ def evaluate_model(
     settings["data"]["target"] = data or settings["data"]["target"]
     config = build_config(settings)
     if workers:  # a training's batches need not be shared out among them
-        config = config.model_copy(update={"workers": config.workers.model_copy(update={"count": workers})})
+        shared = config.workers.model_copy(update={"count": workers, "least": None})
+        config = config.model_copy(update={"workers": shared})
     read_manifest(locate(config.data.target))
     with session(places.ray_address):
         features = embed_test({model: checkpoint}, config.data.target, config, config.evaluate.qualities)

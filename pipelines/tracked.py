@@ -55,7 +55,7 @@ def tracked_run(
     try:
         yield TrackedRun(store, experiment_id, run_id, tracker)
         status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM as Ray passes it on
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C or SIGTERM
         status = "KILLED"
         raise
     finally:

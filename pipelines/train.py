@@ -56,6 +56,7 @@ def train(
                 store=places.store,
                 tracking=Tracking(places.tracking_uri, run.run_id),
                 show=show,
+                tell=lambda text: stderr.print(f"  {text}"),
             )
         _keep_model(run, config, entry)
     return entry

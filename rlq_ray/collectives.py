@@ -102,6 +102,19 @@ def gather_with_gradient(tensor_B: Tensor) -> Tensor:
     return gathered
 
 
+def sum_with_gradient(tensor: Tensor) -> Tensor:
+    """Add up the workers' tensors of one shape; the gradient of each is the sum of what all computed for the sum."""
+    if not _together():
+        return tensor
+    total: Tensor = _Sum.apply(tensor)
+    return total
+
+
+def world_size() -> int:
+    """Count the workers."""
+    return dist.get_world_size() if _together() else 1
+
+
 def gather_rows(part_ND: Tensor, *, total: int) -> Tensor:
     """Put together what worker r holds of rows r, r + size, r + 2·size …, without gradient.
 
@@ -134,9 +147,24 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        total = grad.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total.narrow(0, dist.get_rank() * ctx.rows, ctx.rows)
+        return _summed(grad).narrow(0, dist.get_rank() * ctx.rows, ctx.rows)
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, tensor: Tensor) -> Tensor:
+        return _summed(tensor)
+
+    @staticmethod
+    @once_differentiable
+    def backward(_ctx: Any, grad: Tensor) -> Tensor:
+        return _summed(grad)
+
+
+def _summed(tensor: Tensor) -> Tensor:
+    total = tensor.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
 
 
 def _together() -> bool:

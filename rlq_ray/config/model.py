@@ -34,7 +34,7 @@ class ModelConfig(Section):
     single_branch: bool = False
     """One branch for identity and clothes together, as in CAL (Gu et al., CVPR 2022): features of half the length."""
     synchronised_batchnorm: bool = False
-    """BatchNorm statistics over all workers; torch offers this on CUDA only."""
+    """BatchNorm statistics over all workers, so that their number changes no result beyond rounding."""
 
     @model_validator(mode="after")
     def _single_branch_stands_alone(self) -> ModelConfig:

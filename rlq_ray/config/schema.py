@@ -6,6 +6,7 @@ changes what it must. Every part of the library receives its own section, never 
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Annotated, Any, Literal
 
@@ -130,6 +131,11 @@ class WorkersConfig(Section):
 
     count: Count = 2
     """Number of workers; batches are shared out evenly among them."""
+    least: Annotated[Count | None, Field(exclude_if=operator.not_)] = None
+    """Workers with which a training begins, or goes on when nodes are gone, until there is room for `count` again; by
+    default it waits for that. With `model.synchronised_batchnorm` their number changes no result beyond rounding."""
+    resize_every_s: Annotated[Positive, Field(exclude_if=(60.0).__eq__)] = 60.0
+    """Seconds between looks for room for more workers; taking it goes back to the last checkpoint."""
     cpus: Positive = 1
     """CPUs of each worker."""
     gpu: bool | None = None
@@ -138,6 +144,17 @@ class WorkersConfig(Section):
     """Times a training is resumed from its last checkpoint after a worker died."""
     checkpoints_to_keep: Annotated[int, Field(ge=1)] = 2
     """Best checkpoints kept, by the validation score; the latest stays besides."""
+
+    @property
+    def counts(self) -> range:
+        """How many workers there may be."""
+        return range(self.least or self.count, self.count + 1)
+
+    @model_validator(mode="after")
+    def _least_is_no_more(self) -> WorkersConfig:
+        if not self.counts:
+            raise ValueError(f"workers.least is {self.least}, more than workers.count={self.count}: lower it")
+        return self
 
 
 class ExperimentConfig(Section):
@@ -256,11 +273,13 @@ class ExperimentConfig(Section):
             ("batch.identities", self.batch.identities),
             ("batch.external_images", self.batch.external_images),
         ):
-            if value % self.workers.count:
-                raise ValueError(
-                    f"{name} is {value}, which {self.workers.count} workers cannot share evenly: "
-                    f"take a multiple of {self.workers.count}, or change workers.count"
-                )
+            for count in self.workers.counts:
+                if value % count:
+                    setting = "workers.least" if self.workers.least else "workers.count"
+                    raise ValueError(
+                        f"{name} is {value}, which {count} workers cannot share evenly: "
+                        f"take a multiple of {math.lcm(*self.workers.counts)}, or change {setting}"
+                    )
         if self.evaluate.select_on not in self.evaluate.protocols:
             raise ValueError(
                 f"evaluate.select_on is '{self.evaluate.select_on}', which evaluate.protocols lacks: add it there"

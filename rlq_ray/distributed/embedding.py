@@ -54,10 +54,11 @@ def embed_on_cluster(
     """
     workers = jobs[0].config.workers
     with _started(workers) as embedders:
+        count = len(embedders)
         pending = [
             [
                 embedder.embed.remote(
-                    job.config, job.checkpoint, job.data, job.quality, job.row_N[part :: workers.count]
+                    job.config, job.checkpoint, job.data, job.quality, job.row_N[part :: len(embedders)]
                 )
                 for part, embedder in enumerate(embedders)
             ]
@@ -98,7 +99,7 @@ def _started(workers: WorkersConfig) -> Iterator[list[Any]]:
     """Start embedders as a training's workers would be, and end them."""
     options = {"num_cpus": workers.cpus, "num_gpus": 1 if plan_workers(workers).use_gpu else 0}
     actor = ray.remote(**options)(_Embedder)
-    embedders = [actor.remote(submitted_hash()) for _ in range(workers.count)]
+    embedders = [actor.remote(submitted_hash()) for _ in range(workers.counts[0])]  # for which there is room
     try:
         yield embedders
     finally:

@@ -19,6 +19,10 @@ from rlq_ray.distributed.trial_task import Evaluated
 POLL_S = 0.5
 
 
+def nobody(_: object) -> None:
+    """Take what nobody waits for."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a training stands: optimiser steps, speed over all workers, latest losses and validation metrics."""
@@ -32,11 +36,12 @@ class Progress:
 
 
 class ProgressBoard:
-    """Holds the latest progress, and the reason why a training gave up for good."""
+    """Holds the latest progress, the reason why a training gave up for good, and its driver's word to stop."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
         self._fatal: tuple[type[Exception], str] | None = None
+        self._is_to_stop = False
 
     def tell(self, progress: Progress) -> None:
         """Replace the progress."""
@@ -53,6 +58,14 @@ class ProgressBoard:
     def fatal(self) -> tuple[type[Exception], str] | None:
         """Return the reason for giving up, if there is one."""
         return self._fatal
+
+    def tell_to_stop(self) -> None:
+        """Have the workers keep a checkpoint and end."""
+        self._is_to_stop = True
+
+    def is_to_stop(self) -> bool:
+        """Tell whether they are to."""
+        return self._is_to_stop
 
 
 class Relay(ProgressBoard):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ IMAGES = "images"
 
 
 class Keep(Protocol):
-    """Takes a report of an evaluation, alike on every worker, and on the first the checkpoint that belongs to it."""
+    """Takes a report, alike on every worker, and on the first the checkpoint that belongs to it."""
 
     def __call__(self, report: Mapping[str, float], name: str, folder: Path | None) -> None:
         """Keep the report and a copy of the folder under a name, the same one on every worker."""
@@ -35,7 +36,7 @@ class Reporter:
 
     Args:
         tell: takes the progress after every writing of losses.
-        keep: takes every evaluation's report with its checkpoint.
+        keep: takes the report of every evaluation, and of a stop between two, with its checkpoint.
         loading: how this worker is served with data.
         card: what a checkpoint belongs to, at a given epoch and step and with given metrics.
         select_on: the metric that is reported as `SCORE`.
@@ -81,14 +82,29 @@ class Reporter:
     def after_epoch(self, state: TrainState, epoch: int, metrics: Mapping[str, float], *, is_best: bool) -> None:
         """Report metrics and the whole training state; `images` are those of this call, not of one that it resumes."""
         self._metrics = dict(metrics)
-        report = {SCORE: metrics[self._select_on], "epoch": epoch, "step": state.step, IMAGES: self._images, **metrics}
-        name = f"epoch_{epoch:05d}"
+        if not self._world.rank:
+            self._write()
+            self._tracker.log_metrics({**metrics, "validation/is_best": float(is_best)}, step=epoch)
+            self._tracker.flush()  # who goes on from this checkpoint does not write earlier steps again
+        self._keep_state(state, epoch, score=metrics[self._select_on], metrics=metrics, name=f"epoch_{epoch:05d}")
+
+    def after_stop(self, state: TrainState) -> None:
+        """Report the whole training state with a score below all others: the latest to go on from, never the best.
+
+        Losses are written behind the checkpoint's back, since there may be little time; `detach` waits for them.
+        """
+        if not self._world.rank:
+            self._write()
+        epoch = int(self._timeline.epoch(state.step))
+        self._keep_state(state, epoch, score=-math.inf, metrics={}, name=f"step_{state.step:08d}")
+
+    def _keep_state(
+        self, state: TrainState, epoch: int, *, score: float, metrics: Mapping[str, float], name: str
+    ) -> None:
+        report = {SCORE: score, "epoch": epoch, "step": state.step, IMAGES: self._images, **metrics}
         if self._world.rank:
             self._keep(report, name, None)
             return
-        self._write()
-        self._tracker.log_metrics({**metrics, "validation/is_best": float(is_best)}, step=epoch)
-        self._tracker.flush()  # who goes on from this checkpoint does not write earlier steps again
         with tempfile.TemporaryDirectory(prefix="rlq-checkpoint-") as folder:
             write_checkpoint(Path(folder), self._card(epoch, state.step, metrics), state.state_dict())
             self._keep(report, name, Path(folder))
@@ -110,6 +126,7 @@ class Reporter:
         last = self._waiting[-1]
         speed = sum(record.images for record in self._waiting) / (time.monotonic() - self._since_s)
         points.append(MetricPoint("images_per_second", speed, last.step))
+        points.append(MetricPoint("workers", self._world.size, last.step))
         points += [MetricPoint(name, value, last.step) for name, value in self._loading.since_last().items()]
         self._tracker.log_metric_history(points)
         self._tell(

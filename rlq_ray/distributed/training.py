@@ -18,7 +18,7 @@ from rlq_ray.tracking import NullTracker, Tracker
 from rlq_ray.train.build import Parts, build
 from rlq_ray.train.checkpoint import CheckpointCard
 from rlq_ray.train.features import Embedding
-from rlq_ray.train.loop import Plan, fit
+from rlq_ray.train.loop import Ended, Plan, ShouldStop, fit, never
 from rlq_ray.train.validation import Validation
 
 
@@ -32,8 +32,9 @@ def run_training(
     tell: Callable[[Progress], None],
     keep: Keep,
     state: Mapping[str, Any] | None = None,
-) -> None:
-    """Train to the end on this worker.
+    should_stop: ShouldStop = never,
+) -> Ended:
+    """Train to the end on this worker, or until it should stop.
 
     Args:
         config: of the training.
@@ -42,8 +43,9 @@ def run_training(
         store: keeps what trainings share.
         tracker: takes losses and metrics; is left open, for whoever made the run to end.
         tell: takes the progress.
-        keep: takes every evaluation's report with its checkpoint.
+        keep: takes the report of every evaluation, and of a stop between two, with its checkpoint.
         state: all that a checkpoint held, to go on from; by default the training begins.
+        should_stop: tells, alike on every worker, whether to stop before a step.
 
     Raises:
         UsageError, DataError, CheckpointError: what the configuration names cannot be used.
@@ -72,7 +74,7 @@ def run_training(
             log_every_steps=config.train.log_every_steps,
         )
         plan = Plan(parts.timeline, config.staged_optimizer, config.train, validation.select_on, device, world.size)
-        fit(parts.state, plan, validation, reporter)
+        return fit(parts.state, plan, validation, reporter, should_stop)
 
 
 def open_tracker(uri: str | None, run_id: str | None, world: World) -> Tracker:

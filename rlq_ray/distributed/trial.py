@@ -10,9 +10,10 @@ import torch
 
 from rlq_ray.collectives import World
 from rlq_ray.config.load import build_config
+from rlq_ray.distributed.progress import nobody
 from rlq_ray.distributed.runs import RunEntry, find_run, keep_run
 from rlq_ray.distributed.trial_group import train_in_group
-from rlq_ray.distributed.trial_part import Keeper, nobody, train_part
+from rlq_ray.distributed.trial_part import Keeper, train_part
 from rlq_ray.distributed.trial_task import FINAL, Evaluated, TrialEnd, TrialTask
 from rlq_ray.errors import (
     CheckpointError,

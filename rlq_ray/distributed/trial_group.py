@@ -20,9 +20,9 @@ from rlq_ray.collectives import World, anyone
 from rlq_ray.config.load import build_config
 from rlq_ray.config.schema import ExperimentConfig
 from rlq_ray.distributed.driver import cause_of, make_trainer
-from rlq_ray.distributed.progress import POLL_S, Relay, start_board
+from rlq_ray.distributed.progress import POLL_S, Relay, nobody, start_board
 from rlq_ray.distributed.threads import beside_main_thread
-from rlq_ray.distributed.trial_part import Keeper, nobody, train_part
+from rlq_ray.distributed.trial_part import Keeper, train_part
 from rlq_ray.distributed.trial_task import Evaluated, TrialTask
 from rlq_ray.distributed.worker import giving_up_for_good, this_worker
 from rlq_ray.storage import locate

@@ -17,6 +17,7 @@ import torch
 
 from rlq_ray.collectives import World
 from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.distributed.progress import nobody
 from rlq_ray.distributed.reporting import IMAGES, SCORE
 from rlq_ray.distributed.runs import runs_folder
 from rlq_ray.distributed.training import open_tracker, run_training
@@ -29,10 +30,6 @@ CURVE_FILE = "curve.json"
 
 class _EnoughError(Exception):
     """The last epoch that is asked for is kept."""
-
-
-def nobody(_: object) -> None:
-    """Take what nobody waits for."""
 
 
 @dataclass

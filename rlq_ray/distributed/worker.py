@@ -16,10 +16,12 @@ from ray.train import Checkpoint
 from rlq_ray.build_stamp import require_package
 from rlq_ray.collectives import World
 from rlq_ray.config.load import build_config
+from rlq_ray.distributed.notice import Notice
 from rlq_ray.distributed.training import open_tracker, run_training
 from rlq_ray.errors import CheckpointError, DataError, PackageError, TrainingError, UsageError
 from rlq_ray.storage import locate
 from rlq_ray.train.checkpoint import read_state
+from rlq_ray.train.loop import Ended
 
 FATAL = (UsageError, DataError, CheckpointError, TrainingError, PackageError)
 """What a restart cannot mend; a store or tracker that is away may be back."""
@@ -40,10 +42,10 @@ class WorkerTask:
     package: str | None
 
 
-def train_worker(task: WorkerTask) -> None:
+def train_worker(task: WorkerTask) -> Ended:
     """Train on this worker."""
     with giving_up_for_good(task.board):
-        _train(task)
+        return _train(task)
 
 
 @contextlib.contextmanager
@@ -65,10 +67,10 @@ def this_worker() -> World:
     return World(context.get_world_rank(), context.get_world_size())
 
 
-def _train(task: WorkerTask) -> None:
+def _train(task: WorkerTask) -> Ended:
     require_package(task.package)
     world = this_worker()
-    run_training(
+    return run_training(
         build_config(task.config),
         world=world,
         device=ray.train.torch.get_device(),
@@ -77,6 +79,7 @@ def _train(task: WorkerTask) -> None:
         tell=task.board.tell.remote,
         keep=_report_to_ray_train,
         state=_last_state(),
+        should_stop=Notice(task.board, world),
     )
 
 

@@ -16,6 +16,7 @@ from rlq_ray.config.schema import ModelConfig
 from rlq_ray.errors import UsageError
 from rlq_ray.models.backbones import build_backbone, read_pretrained
 from rlq_ray.models.heads import LinearHead, PooledFeature
+from rlq_ray.models.synchronised import synchronise_batchnorm
 from rlq_ray.types import ClassSpace
 
 
@@ -54,8 +55,7 @@ class ReIDNetwork(nn.Module):
     in that type.
 
     Raises:
-        UsageError: weights that cannot be found, a pose branch without pose clusters, or synchronised BatchNorm
-            without CUDA.
+        UsageError: weights that cannot be found, or a pose branch without pose clusters.
         CheckpointError: weights of another network.
     """
 
@@ -84,7 +84,7 @@ class ReIDNetwork(nn.Module):
             self.pose_branch = nn.Sequential(pose.layer2, pose.layer3, pose.layer4, PooledFeature(pose.channels))
             self.pose_head = LinearHead(self.feature_size, classes.pose_clusters + 1)
         if config.synchronised_batchnorm:
-            nn.SyncBatchNorm.convert_sync_batchnorm(self)
+            synchronise_batchnorm(self)
 
     @property
     def has_pose(self) -> bool:
@@ -156,8 +156,4 @@ def _refuse_contradictions(config: ModelConfig, classes: ClassSpace) -> None:
         raise UsageError(
             f"model.pose_branch is true, but the data set has {classes.pose_clusters} pose clusters: "
             "give it pose clusters, or set model.pose_branch=false"
-        )
-    if config.synchronised_batchnorm and not torch.cuda.is_available():
-        raise UsageError(
-            "model.synchronised_batchnorm is true, but there is no CUDA device: set model.synchronised_batchnorm=false"
         )

@@ -13,6 +13,7 @@ from rlq_ray.data import DataSet, TrainingSplit, class_space, joined_classes, sp
 from rlq_ray.degrade import Degrader
 from rlq_ray.phases import Views
 from rlq_ray.storage import Location
+from rlq_ray.train.gradients import GradientComparison
 from rlq_ray.train.networks import build_optimizer, build_student
 from rlq_ray.train.objectives import Objectives
 from rlq_ray.train.schedule import Timeline
@@ -63,7 +64,8 @@ def build(config: ExperimentConfig, *, world: World, device: torch.device, store
         cap_steps_per_epoch=phases["cap"].loader.steps_per_epoch,
         tad_steps_per_epoch=other.loader.steps_per_epoch if other else 0,
     )
-    state = TrainState(network, build_optimizer(network, config.optimizer), clothes, phases)
+    comparison = GradientComparison(timeline, config.train.evaluate_every_epochs)
+    state = TrainState(network, build_optimizer(network, config.optimizer), clothes, phases, comparison)
     return Parts(state, timeline, target, split, augmenter)
 
 

@@ -1,13 +1,13 @@
 """Whether the phases pull the same way: the gradients of neighbouring steps of different phases, compared.
 
 Looks on, and changes nothing: no forward pass, no draw, no wait for the device before an evaluation. It knows phases by
-name only, and is no part of the training's state, since it begins anew after every evaluation, as a resumed training
-does.
+name only, and begins anew after every evaluation.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,12 +61,24 @@ class GradientComparison:
         cosine, log_ratio = (sum(values) / len(finite) for values in zip(*finite, strict=True))
         return {"diagnostics/gradient_cosine": cosine, "diagnostics/gradient_norm_ratio": math.exp(log_ratio)}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Give what was compared since the last evaluation, and the gradient that waits for its neighbour."""
+        phase, gradients = self._before or (None, {})
+        return {"compared": self._compared, "phase": phase, "gradients": gradients}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on between two evaluations, on a device."""
+        gradients = {name: gradient.to(device) for name, gradient in state["gradients"].items()}
+        self._before = (state["phase"], gradients) if state["phase"] else None
+        self._compared = [pair.to(device) for pair in state["compared"]]
+        self._next_evaluation = 0
+
     def _look_ahead(self, step: int) -> None:
-        """Choose the changes to compare, by their first step, between a step and the evaluation after it."""
+        """Choose the changes to compare, by their first step, from a step on to the evaluation after it."""
         line, every = self._timeline, self._evaluate_every_epochs
         epoch = (int(line.epoch(step)) // every + 1) * every
         self._next_evaluation = line.steps_until(min(epoch, line.epochs))
-        candidates = range(self._next_evaluation - 1, step, -1)
+        candidates = range(self._next_evaluation - 1, max(step, 1) - 1, -1)
         changes = [late for late in candidates if line.phase(late) != line.phase(late - 1)]
         self._changes = frozenset(changes[:MAX_PAIRS])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -17,7 +17,6 @@ from rlq_ray.collectives import average_gradients, average_running_statistics, s
 from rlq_ray.config.schema import OptimizerConfig, Staged, TrainConfig
 from rlq_ray.errors import DivergedError
 from rlq_ray.phases import Moment, Phase
-from rlq_ray.train.gradients import GradientComparison
 from rlq_ray.train.schedule import Timeline, learning_rate
 from rlq_ray.train.state import Best, TrainState
 
@@ -46,9 +45,21 @@ class Observer(Protocol):
     def after_epoch(self, state: TrainState, epoch: int, metrics: Mapping[str, float], *, is_best: bool) -> None:
         """Keep a checkpoint; `metrics` are those of the evaluation after `epoch` CAP epochs."""
 
+    def after_stop(self, state: TrainState) -> None:
+        """Keep a checkpoint between two evaluations, to be gone on from."""
+
 
 Evaluate = Callable[[], Mapping[str, float]]
 """Measures the network as it is on the validation identities, alike on every worker."""
+ShouldStop = Callable[[int], bool]
+"""Tells, alike on every worker, whether to stop before a step instead of taking it."""
+Ended = Literal["finished", "stopped"]
+"""How a training ended: whole, or where it was asked to stop, with a checkpoint to go on from."""
+
+
+def never(_step: int) -> bool:
+    """Let a training go on to its end."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -63,39 +74,48 @@ class Plan:
     world_size: int = 1
 
 
-def fit(state: TrainState, plan: Plan, evaluate: Evaluate, observer: Observer) -> None:
-    """Train from where the state stands to the end, evaluating on the way.
+def fit(
+    state: TrainState, plan: Plan, evaluate: Evaluate, observer: Observer, should_stop: ShouldStop = never
+) -> Ended:
+    """Train from where the state stands to the end, evaluating on the way, or until it should stop.
 
     Raises:
         DivergedError: a loss is no longer finite, and the parameters are those before it; or a feature is not.
     """
-    comparison = GradientComparison(plan.timeline, plan.train.evaluate_every_epochs)
+    kept_step = state.step
     while state.step < plan.timeline.total_steps:
-        epoch = run_epoch(state, plan, observer, comparison)
+        epoch = run_epoch(state, plan, observer, should_stop)
+        if epoch is None:
+            if state.step > kept_step:
+                average_running_statistics(state.network)
+                observer.after_stop(state)
+            return "stopped"
         if epoch % plan.train.evaluate_every_epochs and epoch != plan.timeline.epochs:
             continue
         average_running_statistics(state.network)
-        metrics = {**evaluate(), **comparison.take()}
+        metrics = {**evaluate(), **state.comparison.take()}
         state.network.train()
         is_best = metrics[plan.select_on] > state.best.score
         if is_best:
             state.best = Best(metrics[plan.select_on], epoch)
         observer.after_epoch(state, epoch, metrics, is_best=is_best)
+        kept_step = state.step
+    return "finished"
 
 
-def run_epoch(state: TrainState, plan: Plan, observer: Observer, comparison: GradientComparison) -> int:
-    """Train until a CAP epoch is complete and return how many are."""
+def run_epoch(state: TrainState, plan: Plan, observer: Observer, should_stop: ShouldStop) -> int | None:
+    """Train until a CAP epoch is complete and return how many are; None if it stopped before."""
     state.network.train()
-    while True:
-        step = state.step
+    while not should_stop(step := state.step):
         phase = state.phases[plan.timeline.phase(step)]
         epoch = plan.timeline.epoch(step)
         rate = learning_rate(plan.optimizer.at(epoch), epoch=epoch, epochs=plan.timeline.epochs)
         observer.after_step(train_step(state, plan, phase, rate))
-        comparison.after_step(step, phase.name, state.network)
+        state.comparison.after_step(step, phase.name, state.network)
         state.step += 1
         if plan.timeline.ends_epoch(step):
             return round(plan.timeline.epoch(state.step))
+    return None
 
 
 def train_step(state: TrainState, plan: Plan, phase: Phase, rate: float) -> StepRecord:

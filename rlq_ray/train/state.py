@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from rlq_ray.phases import ClothesClassifierTraining, Phase
+from rlq_ray.train.gradients import GradientComparison
 
 
 @dataclass
@@ -26,13 +27,15 @@ class Best:
 class TrainState:
     """Networks, optimisers, data positions and counters of one training.
 
-    `step` counts the optimiser steps of all phases that are done.
+    `step` counts the optimiser steps of all phases that are done; `comparison` is what was measured on the way since
+    the last evaluation.
     """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     clothes: ClothesClassifierTraining | None
     phases: dict[str, Phase]
+    comparison: GradientComparison
     step: int = 0
     best: Best = field(default_factory=Best)
 
@@ -43,6 +46,7 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "clothes": self.clothes.state_dict() if self.clothes else None,
             "loaders": {name: phase.loader.state_dict() for name, phase in self.phases.items()},
+            "comparison": self.comparison.state_dict(),
             "step": self.step,
             "best": {"score": self.best.score, "epoch": self.best.epoch},
         }
@@ -59,5 +63,7 @@ class TrainState:
             self.clothes.load_state_dict(state["clothes"])
         for name, phase in self.phases.items():
             phase.loader.load_state_dict(state["loaders"][name])
+        if "comparison" in state:  # checkpoints of before it was written were all made after an evaluation
+            self.comparison.load_state_dict(state["comparison"], next(self.network.parameters()).device)
         self.step = state["step"]
         self.best = Best(**state["best"])

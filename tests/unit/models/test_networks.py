@@ -79,10 +79,14 @@ def test_refuses_a_pose_head_without_clusters():
         ReIDNetwork(ModelConfig(backbone="narrow", weights="random"), classes)
 
 
-def test_refuses_synchronised_batchnorm_without_cuda(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # a machine with CUDA refuses it in the same way
-    with pytest.raises(UsageError, match=r"model\.synchronised_batchnorm=false"):
-        build(synchronised_batchnorm=True)
+def test_synchronised_batchnorm_on_one_worker_is_batchnorm():
+    synchronised, plain = build(synchronised_batchnorm=True), build()
+    assert synchronised.state_dict().keys() == plain.state_dict().keys()
+    for _ in range(2):
+        for ours, theirs in zip(synchronised(images()), plain(images()), strict=True):
+            assert torch.equal(ours, theirs)
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(synchronised.state_dict()[name], tensor), name
 
 
 def test_narrow_has_about_two_million_parameters():
