@@ -54,7 +54,6 @@ def embed_on_cluster(
     """
     workers = jobs[0].config.workers
     with _started(workers) as embedders:
-        count = len(embedders)
         pending = [
             [
                 embedder.embed.remote(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,8 @@ from rlq_ray.train.state import TrainState
 
 SCORE = "score"
 """Name of the reported metric by which the best checkpoint is kept."""
+UNMEASURED = -1.0
+"""Score of a checkpoint between two evaluations, below all others; Ray Train's own record cannot hold −inf."""
 IMAGES = "images"
 """Name of the reported count of images that were trained on."""
 
@@ -96,7 +97,7 @@ class Reporter:
         if not self._world.rank:
             self._write()
         epoch = int(self._timeline.epoch(state.step))
-        self._keep_state(state, epoch, score=-math.inf, metrics={}, name=f"step_{state.step:08d}")
+        self._keep_state(state, epoch, score=UNMEASURED, metrics={}, name=f"step_{state.step:08d}")
 
     def _keep_state(
         self, state: TrainState, epoch: int, *, score: float, metrics: Mapping[str, float], name: str

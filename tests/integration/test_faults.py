@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -70,7 +71,7 @@ def is_registered(places: Places, name: str) -> bool:
 
 
 def wait_for_first_checkpoint(places: Places, name: str, driver: subprocess.Popen) -> None:
-    deadline_s = time.monotonic() + 120
+    deadline_s = time.monotonic() + 300
     while not is_registered(places, name) and driver.poll() is None and time.monotonic() < deadline_s:
         time.sleep(0.05)
 
@@ -121,26 +122,61 @@ def test_a_run_whose_driver_was_killed_goes_on_by_its_name(
     assert set(steps) == set(range(4 * STEPS_PER_EPOCH))
 
 
+def stop(places: Places, config: ExperimentConfig, address: str, name: str, sent: signal.Signals, log: Path) -> int:
+    """Send a signal to a driver in the midst of a training, and return its exit status."""
+    settings = [f"data.target={config.data.target}", "train.epochs=400", f"train.steps_per_epoch={STEPS_PER_EPOCH}"]
+    where = ["--store", places.store.uri, "--tracking-uri", places.tracking_uri]
+    command = [sys.executable, "-m", "pipelines.cli", "train", "tiny_base", *settings, "--name", name, *where]
+    command.append("--resume-or-begin")  # there is nothing to resume yet
+    with log.open("wb") as written:
+        listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background of a shell are deaf
+        driver = subprocess.Popen(
+            command, env=os.environ | {"RAY_ADDRESS": address}, stdout=written, stderr=written, preexec_fn=listening
+        )
+        wait_for_first_checkpoint(places, name, driver)
+        driver.send_signal(sent)
+        return driver.wait(timeout=90)
+
+
+def latest_step(places: Places, name: str) -> int:
+    """Say at which step the latest checkpoint was made that Ray Train knows."""
+    snapshot = json.loads(read_bytes(places.store / "runs" / name / "checkpoint_manager_snapshot.json"))
+    return int(snapshot["latest_checkpoint_result"]["metrics"]["step"])
+
+
 def test_ctrl_c_stops_a_run_that_can_go_on(
     places: Places, config: ExperimentConfig, ray_cluster, tmp_path: Path
 ) -> None:
-    settings = [f"data.target={config.data.target}", "train.epochs=400"]
-    where = ["--store", places.store.uri, "--tracking-uri", places.tracking_uri]
-    command = [sys.executable, "-m", "pipelines.cli", "train", "tiny_base", *settings, "--name", "stopped", *where]
-    command.append("--resume-or-begin")  # there is nothing to resume yet
-    environment = os.environ | {"RAY_ADDRESS": ray_cluster.address}
-    with (tmp_path / "log").open("wb") as log:
-        listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background of a shell are deaf
-        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=listening)
-        wait_for_first_checkpoint(places, "stopped", driver)
-        driver.send_signal(signal.SIGINT)
-        status = driver.wait(timeout=60)
+    status = stop(places, config, ray_cluster.address, "stopped", signal.SIGINT, tmp_path / "log")
     told = (tmp_path / "log").read_text()
     assert status == 130, told
     assert told.splitlines()[-1].startswith("error: interrupted")
     entry = find_run(places.store, "stopped")
     assert entry.state == "stopped"
     assert MlflowStore(places.tracking_uri).run(entry.mlflow_run_id).status == "KILLED"
+
+
+@pytest.mark.slow
+def test_sigterm_keeps_the_step_that_a_run_goes_on_from(
+    places: Places, config: ExperimentConfig, ray_cluster, tmp_path: Path
+) -> None:
+    status = stop(places, config, ray_cluster.address, "ended", signal.SIGTERM, tmp_path / "log")
+    told = (tmp_path / "log").read_text()
+    assert status == 143, told
+    assert told.splitlines()[-1].startswith("error: stopped by SIGTERM: ")
+    assert "*** SIGTERM" not in told, "Ray's stack"
+    entry, store = find_run(places.store, "ended"), MlflowStore(places.tracking_uri)
+    assert entry.state == "stopped"
+    assert store.run(entry.mlflow_run_id).status == "KILLED"
+    kept_step = latest_step(places, "ended")
+    trained = [point.step for point in store.metric_history(entry.mlflow_run_id, "cap/loss")]
+    assert trained == list(range(kept_step)), "every step that was trained is tracked, and none that was not kept"
+    epochs = kept_step // STEPS_PER_EPOCH + 2
+    longer = config.model_copy(update={"train": config.train.model_copy(update={"epochs": epochs})})
+    resumed = train(longer, places, name="ended", resume=True)
+    assert resumed.state == "finished"
+    steps = [point.step for point in store.metric_history(entry.mlflow_run_id, "cap/loss")]
+    assert steps == list(range(epochs * STEPS_PER_EPOCH)), "no step was trained twice"
 
 
 def test_a_name_is_used_once(places: Places, config: ExperimentConfig, whole: RunEntry) -> None:

@@ -69,7 +69,9 @@ def test_fingerprint_ignores_the_order_of_keys() -> None:
             [*SINGLE_BRANCH, "loss.weights.identity=0", "loss.weights.triplet=0"],
             ["all loss.weights of CAP are 0", "identity, triplet a weight"],
         ),
-        (["workers.count=3"], ["batch.identities is 8", "3 workers"]),
+        (["workers.count=3"], ["batch.identities is 8", "3 workers", "multiple of 3, or change workers.count"]),
+        (["workers.count=4", "workers.least=2"], ["is 8", "3 workers", "multiple of 12, or change workers.least"]),
+        (["workers.count=2", "workers.least=4"], ["workers.least is 4, more than workers.count=2"]),
         (["degrade.motion=0.9"], ["sum to 1"]),
         (["degrade.gaussian_kernel_px=[4, 21]"], ["even size 4"]),
         (["degrade.motion_px=[9, 3]"], ["degrade.motion_px", "smaller bound first"]),
@@ -131,3 +133,11 @@ def test_a_recipe_extends_another(tmp_path: Path) -> None:
     (tmp_path / "circle.toml").write_text("extends = 'circle.toml'\n")
     with pytest.raises(UsageError, match="extends itself"):
         load_recipe(tmp_path / "circle.toml")
+
+
+def test_settings_of_before_there_were_fewer_workers_than_wished_stay_as_they_were() -> None:
+    """What is made of a configuration, such as the names of an experiment's runs, stays the same, too."""
+    assert not {"least", "resize_every_s"} & to_dict(build_config(BASE))["workers"].keys()
+    fewer = build_config(BASE, ["workers.count=2", "workers.least=1", "workers.resize_every_s=5"])
+    assert build_config(to_dict(fewer)) == fewer
+    assert list(fewer.workers.counts) == [1, 2]

@@ -83,7 +83,7 @@ def test_synchronised_batchnorm_on_one_worker_is_batchnorm():
     synchronised, plain = build(synchronised_batchnorm=True), build()
     assert synchronised.state_dict().keys() == plain.state_dict().keys()
     for _ in range(2):
-        for ours, theirs in zip(synchronised(images()), plain(images()), strict=True):
+        for ours, theirs in zip(synchronised.features(images()), plain.features(images()), strict=True):
             assert torch.equal(ours, theirs)
     for name, tensor in plain.state_dict().items():
         assert torch.equal(synchronised.state_dict()[name], tensor), name

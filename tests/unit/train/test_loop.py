@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 import math
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ class Memory:
         self.scores: list[float] = []
         self.metrics: list[Mapping[str, float]] = []
         self.states: list[dict] = []
+        self.stopped: dict | None = None
 
     def after_step(self, record: StepRecord) -> None:
         self.records.append(record)
@@ -45,6 +47,9 @@ class Memory:
         self.bests.append(is_best)
         self.states.append(torch.load(_saved(state), weights_only=True))
 
+    def after_stop(self, state: TrainState) -> None:
+        self.stopped = torch.load(_saved(state), weights_only=True)
+
     def losses(self) -> list[tuple[str, list[float]]]:
         return [(record.phase, record.terms_N.tolist()) for record in self.records]
 
@@ -56,19 +61,21 @@ def _saved(state: TrainState):
     return buffer
 
 
-def run(config: ExperimentConfig, resume: dict | None = None) -> tuple[Memory, Parts]:
+def run(config: ExperimentConfig, resume: dict | None = None, stop_at: int | None = None) -> tuple[Memory, Parts]:
     parts = build(config, world=World(), device=CPU)
     if resume:
-        parts.state.load_state_dict(resume)
+        parts.state.load_state_dict(copy.deepcopy(resume))
     embedding = Embedding.of(config, parts.augmenter, CPU)
     validation = Validation(parts, embedding, config.evaluate, World())
     memory = Memory()
-    fit(
+    ended = fit(
         parts.state,
         Plan(parts.timeline, config.staged_optimizer, config.train, validation.select_on, CPU),
         validation,
         memory,
+        lambda step: step == stop_at,
     )
+    assert ended == ("finished" if stop_at is None else "stopped")
     parts.close()
     return memory, parts
 
@@ -93,14 +100,49 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_does_not(configure
     assert once.losses() != other.losses()
 
 
-def test_interrupted_equals_uninterrupted(configure) -> None:
+@pytest.fixture(scope="module")
+def whole(configure) -> tuple[Memory, Parts]:
+    return run(configure("tiny_rlq"))
+
+
+def test_interrupted_equals_uninterrupted(configure, whole: tuple[Memory, Parts]) -> None:
+    expected, expected_parts = whole
+    resumed, parts = run(configure("tiny_rlq"), resume=expected.states[0])
+    assert resumed.losses() == expected.losses()[6:]
+    assert resumed.metrics == expected.metrics[1:], "diagnostics too"
+    for name, tensor in expected_parts.state.network.state_dict().items():
+        assert torch.equal(tensor, parts.state.network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("stop_at", [3, 8])
+def test_stopped_between_two_steps_equals_undisturbed(configure, whole: tuple[Memory, Parts], stop_at: int) -> None:
+    """Epochs have 6 steps, and phases take turns, so a gradient waits for its neighbour wherever it stops."""
     config = configure("tiny_rlq")
-    whole, whole_parts = run(config)
-    resumed, resumed_parts = run(config, resume=whole.states[0])
-    assert resumed.losses() == whole.losses()[6:]
-    assert resumed.metrics == whole.metrics[1:], "diagnostics too"
-    for name, tensor in whole_parts.state.network.state_dict().items():
-        assert torch.equal(tensor, resumed_parts.state.network.state_dict()[name]), name
+    expected, expected_parts = whole
+    memory, _ = run(config, stop_at=stop_at)
+    assert memory.stopped is not None
+    assert memory.stopped["step"] == stop_at
+    resumed, parts = run(config, resume=memory.stopped)
+    assert memory.losses() + resumed.losses() == expected.losses()
+    assert memory.metrics + resumed.metrics == expected.metrics, "diagnostics too"
+    assert memory.bests + resumed.bests == expected.bests
+    for name, tensor in expected_parts.state.network.state_dict().items():
+        assert torch.equal(tensor, parts.state.network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("stop_at", [0, 6])
+def test_stopped_where_a_checkpoint_was_kept_it_keeps_no_other(configure, stop_at: int) -> None:
+    memory, _ = run(configure("tiny_rlq"), stop_at=stop_at)
+    assert len(memory.records) == stop_at
+    assert len(memory.states) == stop_at / 6
+    assert memory.stopped is None
+
+
+def test_a_checkpoint_of_before_comparisons_were_kept_is_read(configure, whole: tuple[Memory, Parts]) -> None:
+    expected, _ = whole
+    state = {key: value for key, value in expected.states[0].items() if key != "comparison"}
+    resumed, _ = run(configure("tiny_rlq"), resume=state)
+    assert resumed.metrics == expected.metrics[1:]
 
 
 def test_tad_leaves_alone_what_it_does_not_use(configure) -> None:

@@ -1,4 +1,4 @@
-"""One worker and two, at the same global batch and the same data, train alike; BatchNorm is frozen here."""
+"""One worker and two, at the same global batch and the same data, train alike; BatchNorm is frozen or synchronised."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ WORKER = Path(__file__).parent / "world_worker.py"
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(scope="module")
-def told(configure, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+@pytest.fixture(scope="module", params=["false", "true"], ids=["frozen", "synchronised"])
+def told(configure, request, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     folder = tmp_path_factory.mktemp("worlds")
-    config = configure("tiny_rlq", "loss.clothes_from_epoch=0")
+    config = configure("tiny_rlq", "loss.clothes_from_epoch=0", f"model.synchronised_batchnorm={request.param}")
     (folder / "config.json").write_text(json.dumps(to_dict(config)))
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     processes = [
@@ -59,3 +59,12 @@ def test_both_ranks_end_with_the_same_weights(told) -> None:
     for part in ("network", "clothes"):
         for name, tensor in zero[part].items():
             assert torch.equal(tensor, one[part][name]), name
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_running_statistics_agree(told, rank: int) -> None:
+    one, two = told["size1_rank0"]["weights"]["network"], told[f"size2_rank{rank}"]["weights"]["network"]
+    statistics = [name for name in one if name.endswith(("running_mean", "running_var"))]
+    assert statistics
+    for name in statistics:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=TOLERANCE, msg=name)

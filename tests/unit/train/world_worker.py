@@ -1,4 +1,7 @@
-"""One of `size` ranks: a few steps of CAP and TAD with BatchNorm frozen; saves losses, gradients and parameters."""
+"""One of `size` ranks: a few steps of CAP and TAD; saves losses, gradients, parameters and running statistics.
+
+BatchNorm is frozen unless it is synchronised.
+"""
 
 import json
 import sys
@@ -20,15 +23,17 @@ def main(rank: int, size: int, folder: Path) -> None:
         dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=size)
     config = build_config(json.loads((folder / "config.json").read_text()))
     parts = build(config, world=World(rank, size), device=torch.device("cpu"))
+    # Behind a BatchNorm that is not frozen many gradients are 0 but for rounding, and Adam makes whole steps of them.
+    rate = 1e-6 if config.model.synchronised_batchnorm else 1e-3
     network = parts.state.network.train()
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and not config.model.synchronised_batchnorm:
             module.eval()
     plan = Plan(parts.timeline, config.staged_optimizer, config.train, "none", torch.device("cpu"), size)
     told = []
     for step in range(parts.timeline.total_steps):
         parts.state.step = step
-        record = train_step(parts.state, plan, parts.state.phases[parts.timeline.phase(step)], 1e-3)
+        record = train_step(parts.state, plan, parts.state.phases[parts.timeline.phase(step)], rate)
         gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
         told.append({"phase": record.phase, "names": list(record.names), "terms": record.terms_N, "grads": gradients})
     parts.close()
