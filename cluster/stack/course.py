@@ -80,10 +80,10 @@ def end_stack(folder: Path, tell: Tell) -> bool:
     Raises:
         ServiceError: something would not end.
     """
-    if not folder.is_dir():
+    ran = any(running.members(folder, key) for key in TITLES)  # even if the folder was deleted
+    if not ran and not folder.is_dir():
         return False
     with _alone(folder, tell):
-        ran = any(running.members(folder, key) for key in TITLES)
         for keys in (["ray"], ["mlflow", "s3"]):
             _end(keys, folder, tell)
         (folder / CARD).unlink(missing_ok=True)
@@ -130,8 +130,9 @@ def _prepare(folder: Path, wishes: Wishes, tell: Tell) -> tuple[Settings, list[S
 def _end(keys: Iterable[str], folder: Path, tell: Tell) -> None:
     def end(key: str) -> None:
         began_s = time.monotonic()
-        if running.members(folder, key):
-            _end_server(key, folder)
+        runs = bool(running.members(folder, key))
+        _end_server(key, folder)
+        if runs:
             tell(f"{TITLES[key]} ended after {time.monotonic() - began_s:.0f} s")
 
     with ThreadPoolExecutor() as pool:

@@ -205,6 +205,7 @@ class TestPages:
         return browser.find_element(By.TAG_NAME, "body").text
 
     def test_the_dashboard_asks_for_the_token(self, stack: Stack, browser: Any) -> None:
+        browser.set_window_size(1300, 900)
         browser.get(stack.addresses()["dashboard"])
         wait = WebDriverWait(browser, 90)
         field = wait.until(lambda driver: driver.find_element(By.CSS_SELECTOR, "input[type=password]"))
