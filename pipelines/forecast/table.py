@@ -37,7 +37,7 @@ def _lines(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"({step['tried']} tried)",
         )
     yield "evaluation", f"{span(plan['evaluation_seconds'], seconds_of)} with its checkpoint"
-    yield "start", span(plan["start_seconds"], seconds_of)
+    yield "start and end", span(plan["start_seconds"], seconds_of)
     if is_sweep:
         yield from _lines_of_sweep(plan)
     else:

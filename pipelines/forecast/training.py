@@ -15,10 +15,12 @@ from rlq_ray.train.schedule import Timeline
 
 MEMORY_SPARE = 1.1
 """Above what was seen and what caches may still take: a long training's memory is in more pieces."""
-EVALUATION_SPREAD = (0.7, 1.4)
-"""Around the one evaluation, and the one checkpoint, that was timed."""
-START_SPREAD = 2.5
-"""Of the time until workers begin: Ray Train starts a process of its own before theirs, and ends it after them."""
+STEP_SPREAD = (0.9, 1.3)
+"""Around the faster and the slower half of the steps: a machine does not stay as it was while they were timed."""
+ONCE_SPREAD = (0.7, 1.4)
+"""Around what was timed once: the building of the parts, an evaluation, a checkpoint."""
+START_SPREAD = (2.0, 5.0)
+"""Of the time until workers can begin: Ray starts its own processes before theirs, and at the end the model is kept."""
 
 
 class Range(NamedTuple):
@@ -43,7 +45,7 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class StepCost:
-    """A phase's optimiser step: seconds from the middle of the faster half of steps to that of the slower one."""
+    """A phase's optimiser step, and how many were counted; images are those of all workers."""
 
     seconds: Range
     counted: int
@@ -55,8 +57,8 @@ class StepCost:
 class TrainingCost:
     """What trainings of one kind take, whatever their length.
 
-    `begin_s` is until the first worker's process can begin, `build_s` until its first step; `evaluation_s` is that of
-    an evaluation with its checkpoint.
+    `begin_s` is what processes take to start and to end, `build_s` what is built before the first step; `evaluation_s`
+    is that of an evaluation with its checkpoint.
     """
 
     begin_s: Range
@@ -80,18 +82,18 @@ class TrainingCost:
         gpu = [worker.gpu_peak_bytes for worker in workers if worker.gpu_peak_bytes is not None]
         memory = [Range(own.peak_bytes, MEMORY_SPARE * (own.peak_bytes + own.cache_growth_bytes)) for own in workers]
         return cls(
-            begin_s=Range.around(max(own.start_s for own in measured), (1.0, START_SPREAD)),
-            build_s=Range.around(max(worker.build_s for worker in workers), EVALUATION_SPREAD),
+            begin_s=Range.around(max(own.start_s for own in measured), START_SPREAD),
+            build_s=Range.around(max(worker.build_s for worker in workers), ONCE_SPREAD),
             steps={
                 name: StepCost(
-                    middle_half([second for first in firsts for second in first.phases[name].step_s]),
+                    step_range([second for first in firsts for second in first.phases[name].step_s]),
                     sum(len(first.phases[name].step_s) for first in firsts),
                     cost.images,
                     cost.steps_per_epoch,
                 )
                 for name, cost in firsts[0].phases.items()
             },
-            evaluation_s=Range.around(evaluation_s, EVALUATION_SPREAD),
+            evaluation_s=Range.around(evaluation_s, ONCE_SPREAD),
             memory_bytes=Range(max(own.low for own in memory), max(own.high for own in memory)),
             gpu_bytes=Range(max(gpu), MEMORY_SPARE * max(gpu)) if gpu else None,
             gpu_total_bytes=min((worker.gpu_total_bytes or 0 for worker in workers), default=0) or None,
@@ -128,11 +130,12 @@ class TrainingCost:
         return self.course_s(config).plus(self.begin_s, self.build_s)
 
 
-def middle_half(seconds: Iterable[float]) -> Range:
-    """Give the means of the faster and of the slower half; both count the one in the middle."""
+def step_range(seconds: Iterable[float]) -> Range:
+    """Spread the means of the faster and of the slower half of steps, which share the one in the middle."""
     ordered = np.sort(np.fromiter(seconds, np.float64))
     half = (len(ordered) + 1) // 2
-    return Range(float(ordered[:half].mean()), float(ordered[-half:].mean()))
+    low, high = STEP_SPREAD
+    return Range(low * float(ordered[:half].mean()), high * float(ordered[-half:].mean()))
 
 
 def _reads(team: Sequence[Rehearsal]) -> Range:

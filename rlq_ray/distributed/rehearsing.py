@@ -105,10 +105,11 @@ def _reserved(bundles: list[dict[str, float]]) -> Iterator[Any]:
             ray.get(group.ready(), timeout=PATIENCE_S)
         except GetTimeoutError as error:
             free, whole = ray.available_resources(), ray.cluster_resources()
+            plural = "" if len(bundles) == 1 else "s"
             kinds = " and ".join(f"{free.get(kind, 0):g} of {whole.get(kind, 0):g} {kind}" for kind in bundles[0])
             raise ServiceError(
-                f"{len(bundles)} workers found no room within {PATIENCE_S:g} s, the cluster has {kinds} free: end what "
-                "holds the others (`rlq reap` frees what dead drivers left), or call again"
+                f"{len(bundles)} worker{plural} found no room within {PATIENCE_S:g} s, the cluster has {kinds} free: end "
+                "what holds the others (`rlq reap` frees what dead drivers left), or call again"
             ) from error
         yield group
     finally:

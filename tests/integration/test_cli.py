@@ -56,7 +56,7 @@ def call(
 def test_says_what_there_is(tmp_path: Path) -> None:
     answer = rlq("--help", folder=tmp_path)
     assert answer.returncode == 0
-    for command in ("demo", "train", "evaluate", "report", "ui", "people", "data", "degrade"):
+    for command in ("demo", "train", "plan", "evaluate", "report", "ui", "people", "data", "degrade"):
         assert command in answer.stdout
 
 
@@ -83,6 +83,11 @@ def test_says_what_there_is(tmp_path: Path) -> None:
         (["people", "render", "--preset", "tiny", "--out", "file/people"], 1, ["cannot write", "file/people"]),
         (["ui"], 2, ["no runs yet", "rlq demo"]),
         (["train", "base", "data.target=gs://bucket/x"], 2, ["gs://bucket/x", "s3://"]),
+        (["plan", "nope"], 2, ["no recipe or sweep 'nope'", "tiny_rlq", "step-ratio"]),
+        (["plan", "base"], 2, ["data.target", "missing"]),
+        (["plan", "base", "data.target=nowhere"], 2, ["no data set at", "nowhere"]),
+        (["plan", "smoke", "seed=3"], 2, ["seed", "seeds.values"]),
+        (["plan", "smoke", "schedule.tad_steps=3"], 2, ["the space searches schedule.tad_steps"]),
         (["report", "nobody", "--out", "r.html"], 2, ["'nobody'", "there are none yet", "--store"]),
         (["report", "nobody", "--out", "r.png"], 2, ["r.png", ".html"]),
         (["report", "nobody", "--out", "r.html", "--kind", "trial"], 2, ["trial", "run"]),
