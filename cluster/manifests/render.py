@@ -55,7 +55,7 @@ def _kuberay_notes(description: ClusterDescription) -> list[str]:
     secrets, name = description.secrets, description.name
     needed = [secret for secret in (secrets.ray_token, secrets.s3, secrets.mlflow, secrets.image_pull) if secret]
     return [
-        f"For KubeRay 1.6 or newer: `kubectl apply -f {name}-kuberay.yaml`.",
+        f"For KubeRay 1.7 or newer: `kubectl apply -f {name}-kuberay.yaml`.",
         f"The namespace {description.kubernetes.namespace} must be there, with the secrets {', '.join(needed)}.",
     ]
 
