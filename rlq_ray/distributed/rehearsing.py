@@ -108,8 +108,8 @@ def _reserved(bundles: list[dict[str, float]]) -> Iterator[Any]:
             plural = "" if len(bundles) == 1 else "s"
             kinds = " and ".join(f"{free.get(kind, 0):g} of {whole.get(kind, 0):g} {kind}" for kind in bundles[0])
             raise ServiceError(
-                f"{len(bundles)} worker{plural} found no room within {PATIENCE_S:g} s, the cluster has {kinds} free: end "
-                "what holds the others (`rlq reap` frees what dead drivers left), or call again"
+                f"{len(bundles)} worker{plural} found no room within {PATIENCE_S:g} s, the cluster has {kinds} free: "
+                "end what holds the others (`rlq reap` frees what dead drivers left), or call again"
             ) from error
         yield group
     finally:
