@@ -12,7 +12,9 @@ from rlq_ray.errors import UsageError
 
 
 def report(
-    name: Annotated[str, typer.Argument(metavar="RUN|SWEEP", help="Name of a run or of a sweep.")],
+    name: Annotated[
+        str, typer.Argument(metavar="RUN|SWEEP", help="Name of a run or of a sweep, or a sweep's report.json.")
+    ],
     out: Annotated[Path, typer.Option(help="HTML file to write.")],
     kind: Annotated[str | None, typer.Option(help="run or sweep, where both have the name.")] = None,
     store: Store = None,

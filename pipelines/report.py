@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -22,18 +23,22 @@ def write_report(name: str, places: Places, out: Path, *, kind: Kind | None = No
     """Write the page of a run or sweep, finished or not, and say which it is.
 
     Args:
-        name: of it.
+        name: of it, or the file `report.json` that a sweep has left.
         places: the store that has it, and the tracking store of a run; a sweep needs none.
         out: the HTML file.
         kind: which is meant, where a run and a sweep have the same name.
 
     Raises:
-        UsageError: there is neither, or there are both.
+        UsageError: there is neither, or there are both, or the file is none of a sweep.
         TrackingError: a run's tracking store cannot be reached, or does not have it.
         StorageError: the store cannot be read, or the file not written.
     """
-    found = kind or _kind_of(name, places)
-    page = _sweep_page(name, places) if found == "sweep" else _run_page(name, places)
+    found: Kind
+    if name.endswith(".json"):
+        found, page = "sweep", _kept_page(Path(name))
+    else:
+        found = kind or _kind_of(name, places)
+        page = _sweep_page(name, places) if found == "sweep" else _run_page(name, places)
     write_bytes(locate(out), page.encode())
     return found
 
@@ -53,6 +58,16 @@ def _sweep_page(name: str, places: Places) -> str:
     from pipelines.sweep.page import sweep_page
 
     return sweep_page(report_sweep(find_sweep(name, places)))
+
+
+def _kept_page(file: Path) -> str:
+    from pipelines.sweep.page import sweep_page
+
+    try:
+        return sweep_page(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it is none, {str(error).splitlines()[0]}"
+        raise UsageError(f"cannot read the report of a sweep in {file} ({reason}): give its report.json") from error
 
 
 def _kind_of(name: str, places: Places) -> Kind:
