@@ -18,7 +18,7 @@ from tests.integration.slurm_cluster import missing, slurm, state_of
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing() or "")]
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 400
+PATIENCE_S = 900
 ACROSS_NODES = """
 import os, time
 import ray
