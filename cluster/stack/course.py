@@ -58,14 +58,10 @@ def start_stack(folder: Path, wishes: Wishes, tell: Tell) -> StackCard:
     """
     with _alone(folder, tell):
         settings, servers, dead = _prepare(folder, wishes, tell)
-        started = []
         for server in servers:
-            if server.key in dead:
-                log_path, command = server.log_path(folder), server.keeper_command(folder)
-                started.append((server, start_service(server.title, command, log_path, is_guarded=False)))
-            else:
+            if server.key not in dead:
                 tell(f"{server.title} runs already")
-        _await(started, folder, tell)
+        _start([server for server in servers if server.key in dead], folder, tell)
         card = settings.card(folder)
         write_stack(card)
     return card
@@ -173,30 +169,40 @@ def _answers_within(server: Server, record: running.Record, timeout_s: float) ->
     return False
 
 
-def _await(servers: Sequence[tuple[Server, Service]], folder: Path, tell: Tell) -> None:
-    """Wait until servers that were just started answer.
+def _start(servers: Sequence[Server], folder: Path, tell: Tell) -> None:
+    """Start servers, and wait until they answer.
 
     Raises:
         ServiceError: one ended, or did not answer in time and was ended.
     """
     began_s = time.monotonic()
-    waiting = list(servers)
+    waiting = {server.key: (server, _launch(server, folder)) for server in servers}
+    again: set[str] = set()
     while waiting:
-        for server, service in list(waiting):
+        for key, (server, service) in list(waiting.items()):
             waited_s = time.monotonic() - began_s
             if server.answers():
-                if record := running.read_record(folder, server.key):
-                    running.note_ready(folder, server.key, record)
+                if record := running.read_record(folder, key):
+                    running.note_ready(folder, key, record)
                 tell(f"{server.title} is up after {waited_s:.0f} s")
-                waiting.remove((server, service))
+                del waiting[key]
             elif service.process.poll() is not None:
-                raise ServiceError(f"the {server.title} ended at its start: {last_line(service.log_path)}")
+                last = last_line(service.log_path)
+                if key in again or not server.too_slow or server.too_slow not in last:
+                    raise ServiceError(f"the {server.title} ended at its start: {last}")
+                tell(f"{server.title} gave up, since the machine is busy: starting it once more")
+                again.add(key)
+                waiting[key] = (server, _launch(server, folder))
             elif waited_s > READY_TIMEOUT_S:
-                _end_server(server.key, folder)
+                _end_server(key, folder, is_stuck=True)
                 raise ServiceError(
                     f"the {server.title} did not answer within {waited_s:.0f} s: {last_line(service.log_path)}"
                 )
         time.sleep(POLL_S)
+
+
+def _launch(server: Server, folder: Path) -> Service:
+    return start_service(server.title, server.keeper_command(folder), server.log_path(folder), is_guarded=False)
 
 
 def _clear_ray(folder: Path, settings: Settings) -> None:

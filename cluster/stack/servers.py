@@ -66,6 +66,7 @@ class Server:
         secrets: variables from the credentials file, by their name there.
         cwd: where it runs.
         private_folders: made before its start, for this user alone.
+        too_slow: what it says when it gave up its own start on a busy machine, after which it is started once more.
     """
 
     key: str
@@ -75,6 +76,7 @@ class Server:
     secrets: dict[str, str] = field(default_factory=dict)
     cwd: str = "/"
     private_folders: tuple[str, ...] = ()
+    too_slow: str = ""
 
     @property
     def title(self) -> str:
@@ -200,6 +202,7 @@ def _ray(folder: Path, settings: Settings) -> Server:
         secrets={name: name for name in names},
         cwd=settings.ray_cwd,
         private_folders=(settings.ray_temp_dir,),
+        too_slow="timed out during startup",  # it gives itself 30 s, which cannot be changed
     )
 
 
