@@ -15,7 +15,8 @@ def report_lines(forgotten: Forgotten, uri: str) -> list[str]:
         f"read back {forgotten.num_read} shards, index and manifest: nothing of them is left, and everybody else's "
         f"images are unchanged; the data set is now {manifest.content_hash[:12]}",
         "out of reach from here, so see to them yourself: the folder it was ingested from, copies and backups, "
-        "pictures in MLflow, and checkpoints trained on these images",
+        "pictures in MLflow, checkpoints trained on these images, and a teacher's features of them (the folder "
+        "teacher-features of a store)",
         "caches on other nodes' disks are purged when the data set is next opened there",
     ]
     if not locate(uri).is_local:

@@ -131,7 +131,8 @@ def carry_out(sweep: Sweep) -> SweepReport:
         need = needs(config.workers)
         concurrent = at_a_time(need, file.budget.concurrent)
         refuse_small_disk(file, config.train.epochs, concurrent, places.store, sources.teacher)
-        make_teacher_features(file.config_with_most_draws(overrides), places, workers=concurrent)
+        at_once = need.workers * min(concurrent, at_a_time(need, None))
+        make_teacher_features(file.config_with_most_draws(overrides), places, workers=at_once)
         with tracked_run(
             places.tracking_uri,
             sweep.experiment,
