@@ -21,7 +21,7 @@ from rlq_ray.errors import ServiceError, UsageError
 CONNECT_TIMEOUT_S = 5.0
 DEFAULT_TOKEN_FILE = Path("~/.ray/auth_token")
 RAY_ADDRESS_OF_API = "RAY_API_SERVER_ADDRESS"
-"""The one of them that is looked at first."""
+"""The variable that Ray's client follows before any other, and before what it is told."""
 TALKATIVE_LOGGERS = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 """They tell of every package and every socket."""
 PORTS = {"http": 80, "https": 443}
@@ -100,7 +100,7 @@ def connect(dashboard: Dashboard) -> JobSubmissionClient:
 
 @contextlib.contextmanager
 def _alone_in_environment(url: str) -> Iterator[None]:
-    """Let Ray's client see no other address: it prefers those of two variables to the one that it is given."""
+    """Have Ray's client take this address, and not that of a variable."""
     kept = os.environ.get(RAY_ADDRESS_OF_API)
     os.environ[RAY_ADDRESS_OF_API] = url
     try:
