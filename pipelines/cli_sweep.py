@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from pipelines.cli_options import AsJson, Overrides, Store, TrackingUri, print_json
 
 if TYPE_CHECKING:
-    from pipelines.sweep.course import Sweep
+    from pipelines.sweep.begun import Sweep
     from pipelines.sweep.report import SweepReport
 
 
@@ -58,7 +58,8 @@ def resume(
 ) -> None:
     """Go on with a sweep however it ended: nothing that finished is trained again."""
     from pipelines.places import find_places
-    from pipelines.sweep.course import carry_out, find_sweep
+    from pipelines.sweep.begun import find_sweep
+    from pipelines.sweep.course import carry_out
 
     sweep = find_sweep(name, find_places(store=store, tracking_uri=tracking_uri, home=out))
     _tell(carry_out(sweep), sweep, as_json)
@@ -73,7 +74,7 @@ def show(
 ) -> None:
     """Show how a sweep stands, also while it runs."""
     from pipelines.places import find_places
-    from pipelines.sweep.course import find_sweep, report_sweep
+    from pipelines.sweep.begun import find_sweep, report_sweep
 
     sweep = find_sweep(name, find_places(store=store, home=out))
     _tell(report_sweep(sweep), sweep, as_json)

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 from cluster.ray_local import session
+from pipelines.at_work import alone
 from pipelines.console import stage, stderr
 from pipelines.experiment_report import Report, build_report
 from pipelines.experiment_table import ExperimentRun, OutcomeTable
 from pipelines.experiment_view import as_markdown, experiment_figure
-from pipelines.study import alone, make_sources, refuse_own
+from pipelines.study import make_sources, refuse_own
 from pipelines.tracked import TrackedRun, earlier_run, tracked_run
 
 OWN = {"seed": "--seed", "start_from": "the rows of the file"}

@@ -54,7 +54,7 @@ def _run_page(name: str, places: Places) -> str:
 
 
 def _sweep_page(name: str, places: Places) -> str:
-    from pipelines.sweep.course import find_sweep, report_sweep
+    from pipelines.sweep.begun import find_sweep, report_sweep
     from pipelines.sweep.page import sweep_page
 
     return sweep_page(report_sweep(find_sweep(name, places)))

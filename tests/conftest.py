@@ -133,7 +133,12 @@ def sweep_report() -> dict[str, Any]:
         trial = {"number": number, "state": state, "reason": reasons.get(number, ""), "values": values, "trainings": []}
         if number in ranked:
             rank, lq, hq = ranked[number]
-            trial |= {"rank": rank, "mean": [lq, hq], "lower": lq - 0.01, "interval": [lq - 0.011, lq + 0.011]}
+            trial |= {
+                "rank": rank,
+                "mean": [lq, hq],
+                "lower": lq - 0.01,
+                "intervals": [[lq - 0.011, lq + 0.011], [hq - 0.02, hq + 0.02]],
+            }
             trial |= {"is_indistinguishable": rank < 3, "is_pareto": rank < 3}
         for seed in range(3 if number in ranked else 1 if state != "waiting" else 0):
             curve = [[epoch, 0.02 * epoch + 0.001 * seed] for epoch in ((4, 8, 12) if number in ranked else (4,))]

@@ -14,23 +14,16 @@ from typing import Any, Protocol
 from rlq_ray.distributed.reporting import SCORE
 from rlq_ray.distributed.trial_task import Evaluated, TrialEnd
 from rlq_ray.errors import TrainingError
-from tuning.population import Lineage
+from tuning.population import changes_of
 from tuning.proposals import Proposals
 from tuning.record import Ledger, Training, Trial, fit_trials, run_name
 from tuning.seeds import SeedModel, survivors
 from tuning.settings import SweepSettings
-from tuning.space import Space, settings_of
+from tuning.space import Space
 from tuning.stopping import Asha, MedianRule
 
 CONFLICT = "diagnostics/gradient_cosine"
 """Metric of a training: mean cosine between the gradients of its phases before an evaluation."""
-
-
-def changes_of(space: Space, trial: Trial, training: Training) -> dict[str, Any]:
-    """Give the dotted settings that a training changes; those of a member of a population with their stages."""
-    if training.part is None:
-        return settings_of(space, trial.values)
-    return Lineage(training.part.root, tuple(training.part.stages), training.part.values).settings(space)
 
 
 @dataclass(frozen=True)

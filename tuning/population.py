@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rlq_ray.errors import UsageError
+from tuning.record import Training, Trial
 from tuning.space import Domain, Values, settings_of
 
 STAGE_KEYS = {
@@ -53,6 +54,13 @@ class Lineage:
         weights = {key.removeprefix(WEIGHT): value for key, value in changes.items() if key.startswith(WEIGHT)}
         stage |= {STAGE_KEYS[key]: value for key, value in changes.items() if key in STAGE_KEYS}
         return Lineage(self.root, (*self.stages, stage | ({"weights": weights} if weights else {})), values)
+
+
+def changes_of(space: Mapping[str, Domain], trial: Trial, training: Training) -> dict[str, Any]:
+    """Give the dotted settings that a training changes; those of a member of a population with their stages."""
+    if training.part is None:
+        return settings_of(space, trial.values)
+    return Lineage(training.part.root, tuple(training.part.stages), training.part.values).settings(space)
 
 
 def check_population_space(space: Mapping[str, Domain]) -> None:

@@ -7,6 +7,8 @@ a driver that dies at any moment loses nothing but its own process.
 from __future__ import annotations
 
 import math
+import socket
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +18,9 @@ from rlq_ray.distributed.runs import RunState
 from rlq_ray.storage import Location, exists, list_files, read_json, write_json
 from tuning.seeds import SeedModel
 from tuning.space import Values
+
+PULSE_S = 60.0
+"""Seconds between the signs that a driver gives; after three without one it is taken for dead."""
 
 
 @dataclass
@@ -133,6 +138,18 @@ class Ledger:
     def keep_spent(self, seconds: float) -> None:
         """Write for how long all drivers together have run."""
         write_json(self.folder / "spent.json", {"seconds": seconds})
+
+    def keep_pulse(self) -> None:
+        """Give a sign that a driver on this machine is at work."""
+        write_json(self.folder / "pulse.json", {"host": socket.gethostname(), "at": time.time()})
+
+    def beats_elsewhere(self) -> bool:
+        """Tell whether a driver on another machine gave a sign a short time ago."""
+        file = self.folder / "pulse.json"
+        if not exists(file):
+            return False
+        pulse = read_json(file)
+        return pulse["host"] != socket.gethostname() and time.time() - float(pulse["at"]) < 3 * PULSE_S
 
     def spent(self) -> float:
         """Read for how long all drivers together have run."""

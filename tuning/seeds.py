@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
+from scipy.special import stdtrit  # quantiles of Student's t; scipy.stats takes a second to import
 
 Array = npt.NDArray[np.float64]
 Scores = Mapping[int, Mapping[int, float]]
@@ -103,7 +103,7 @@ class SeedModel:
     def _half(self, variance: float, quantile: float) -> float:
         if self.deviation is None:
             return 0.0
-        return float(student.ppf(quantile, self.degrees)) * self.deviation * math.sqrt(max(0.0, variance))
+        return float(stdtrit(self.degrees, quantile)) * self.deviation * math.sqrt(max(0.0, variance))
 
 
 def survivors(means: Mapping[int, Sequence[float]], share: float, members: int) -> list[int]:

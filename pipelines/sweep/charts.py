@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -49,24 +50,29 @@ def _forest(sweep: Sweep) -> Chart:
 
 
 def _means(own: Sequence[Trial], sweep: Sweep, name: str, colour: str) -> go.Scatter:
-    ends = [trial.interval or (trial.mean[0], trial.mean[0]) for trial in own]
     return go.Scatter(
         x=[100 * trial.mean[0] for trial in own],
         y=[f"trial {trial.number}" for trial in own],
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [100 * (high - trial.mean[0]) for trial, (_, high) in zip(own, ends, strict=True)],
-            "arrayminus": [100 * (trial.mean[0] - low) for trial, (low, _) in zip(own, ends, strict=True)],
-            "thickness": 2,
-            "width": 0,
-        },
+        error_x=_whiskers(own, 0, thickness=2),
         mode="markers",
         marker={"color": colour, "size": 9},
         name=name,
         text=[trial_words(trial, sweep) for trial in own],
         hoverinfo="text",
     )
+
+
+def _whiskers(own: Sequence[Trial], place: int, *, thickness: float) -> dict[str, Any]:
+    """Draw the intervals of an objective as plotly's error bars, from the means."""
+    ends = [(trial.mean[place], *(trial.interval(place) or 2 * (trial.mean[place],))) for trial in own]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [100 * (high - mean) for mean, _, high in ends],
+        "arrayminus": [100 * (mean - low) for mean, low, _ in ends],
+        "thickness": thickness,
+        "width": 0,
+    }
 
 
 def _pareto(sweep: Sweep) -> Chart:
@@ -88,7 +94,7 @@ def _pareto(sweep: Sweep) -> Chart:
         "pareto",
         "Both objectives",
         "Up and to the right is better. A trial on the front is beaten in both objectives by no other; "
-        "numbers are those of the trials.",
+        f"numbers are those of the trials, thin lines the {share(sweep.confidence)} intervals of their means.",
         "No trial has scores in both objectives yet.",
         figure,
     )
@@ -98,6 +104,8 @@ def _scores_of_both(own: Sequence[Trial], sweep: Sweep, name: str, colour: str, 
     return go.Scatter(
         x=[100 * trial.mean[1] for trial in own],
         y=[100 * trial.mean[0] for trial in own],
+        error_x=_whiskers(own, 1, thickness=0.8),
+        error_y=_whiskers(own, 0, thickness=0.8),
         mode=mode,
         line={"color": colour, "width": 1.5, "shape": "vh"},
         marker={"color": colour, "size": 10},

@@ -6,18 +6,18 @@ import contextlib
 import json
 import math
 import time
-import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import tomli_w
 
 from cluster.ray_local import session
+from pipelines.at_work import alone
 from pipelines.console import stderr
 from pipelines.places import Places
-from pipelines.study import alone, is_at_work, make_sources, refuse_own
-from pipelines.sweep.file import OWN, SweepFile, read_sweep_file
+from pipelines.study import make_sources, refuse_own
+from pipelines.sweep.begun import Sweep
+from pipelines.sweep.file import OWN, read_sweep_file
 from pipelines.sweep.live import SweepLive
 from pipelines.sweep.page import sweep_page
 from pipelines.sweep.plan import announce_plan, refuse_small_disk
@@ -28,50 +28,17 @@ from pipelines.tracked import earlier_run, tracked_run
 from pipelines.train import preflight
 from rlq_ray.build_stamp import submitted_hash
 from rlq_ray.config.load import to_dict
-from rlq_ray.errors import TrackingError, UsageError
+from rlq_ray.distributed.threads import looking_on
+from rlq_ray.errors import StorageError, TrackingError, UsageError
 from rlq_ray.storage import locate, probe_writable, write_bytes
 from tuning.book import Book
 from tuning.population_book import PopulationBook
-from tuning.record import Ledger, Trial
+from tuning.record import PULSE_S, Trial
 from tuning.room import at_a_time, needs
 from tuning.run import Common, run_sweep
 
 REPORT_EVERY_S = 60.0
 """Seconds between reports of a sweep that runs; a page has some MB."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep that was begun.
-
-    Attributes:
-        name: in the store and in MLflow.
-        file: what it is.
-        overrides: settings for all trainings, with the last word.
-        out: folder for images and the report.
-        places: of shards, runs and tracking.
-    """
-
-    name: str
-    file: SweepFile
-    overrides: tuple[str, ...]
-    out: Path
-    places: Places
-
-    @property
-    def ledger(self) -> Ledger:
-        """Its files in the store."""
-        return Ledger(self.places.store, self.name)
-
-    @property
-    def experiment(self) -> str:
-        """MLflow experiment of its runs."""
-        return f"rlq-{self.name}"
-
-    @property
-    def folder(self) -> Path:
-        """Where its report lies."""
-        return self.out / "sweeps" / self.name
 
 
 def begin_sweep(source: str, places: Places, *, name: str | None, out: Path, overrides: tuple[str, ...]) -> Sweep:
@@ -93,19 +60,6 @@ def begin_sweep(source: str, places: Places, *, name: str | None, out: Path, ove
     text = tomli_w.dumps(file.model_dump(mode="json", exclude_none=True))  # whose order counts, in the space
     sweep.ledger.keep_card({"file": text, "overrides": list(overrides), "out": str(out.absolute())})
     return sweep
-
-
-def find_sweep(name: str, places: Places) -> Sweep:
-    """Find a sweep that was begun, as it was begun.
-
-    Raises:
-        UsageError: there is none of this name.
-    """
-    card = Ledger(places.store, name).read_card()
-    if card is None:
-        raise UsageError(f"there is no sweep '{name}' in {places.store}: check the name and --store")
-    file = SweepFile.model_validate(tomllib.loads(card["file"]))
-    return Sweep(name, file, tuple(card["overrides"]), Path(card["out"]), places)
 
 
 def carry_out(sweep: Sweep) -> SweepReport:
@@ -159,8 +113,12 @@ def carry_out(sweep: Sweep) -> SweepReport:
                 package=submitted_hash(),
             )
             papers = _Papers(sweep)
+            _beat(sweep)
             try:
-                with SweepLive(file, book, config.train.epochs, concurrent) as live:
+                with (
+                    SweepLive(file, book, config.train.epochs, concurrent) as live,
+                    looking_on(lambda: _beat(sweep), every_s=PULSE_S, name="rlq-pulse"),
+                ):
                     run_sweep(
                         book,
                         common,
@@ -182,11 +140,9 @@ def carry_out(sweep: Sweep) -> SweepReport:
     return report
 
 
-def report_sweep(sweep: Sweep) -> SweepReport:
-    """Report a sweep from its files, also while it runs."""
-    card = sweep.ledger.read_card() or {}
-    state = "finished" if card.get("is_done") else "running" if is_at_work(sweep.folder) else "interrupted"
-    return build_sweep_report(sweep.name, sweep.file, sweep.ledger.read(), state=state, overrides=sweep.overrides)
+def _beat(sweep: Sweep) -> None:
+    with contextlib.suppress(StorageError):  # the sweep itself tells of a store that is away
+        sweep.ledger.keep_pulse()
 
 
 class _Papers:

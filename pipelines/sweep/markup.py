@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.page.words import percent, plain
+from pipelines.page.words import plain
 from pipelines.sweep.ranking import score_text, value_text
 from pipelines.sweep.values import Sweep, Trial
 
@@ -17,10 +17,9 @@ def axis_title(sweep: Sweep, place: int) -> str:
 
 def trial_words(trial: Trial, sweep: Sweep) -> str:
     """Describe a trial under the pointer: number, rank, scores and values."""
-    first, *others = [objective.name for objective in sweep.objectives]
     rank = "" if trial.rank is None else f", rank {trial.rank}"
-    lines = [f"{first} {score_text(trial)}"]
-    lines += [f"{name} {percent(score)}" for name, score in zip(others, trial.mean[1:], strict=False)]
+    places = range(max(1, len(trial.mean)))
+    lines = [f"{own.name} {score_text(trial, place)}" for place, own in zip(places, sweep.objectives, strict=False)]
     lines += [
         f"{key} = {_cut(value_text(trial.values[key]))}" for key in sweep.keys if trial.values.get(key) is not None
     ]

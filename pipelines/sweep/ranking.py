@@ -44,12 +44,10 @@ class Ranking:
 
 def ranking(sweep: Sweep) -> Ranking:
     """Lay the trials out in the order of their ranks, those that are out of the race at the bottom."""
-    first, *others = [objective.name for objective in sweep.objectives]
     columns = (
         "rank",
         "trial",
-        f"{first} ({share(sweep.confidence)} interval)",
-        *others,
+        *(f"{objective.name} ({share(sweep.confidence)} interval)" for objective in sweep.objectives),
         "lower bound",
         "seeds",
         "state",
@@ -104,12 +102,13 @@ def facts(sweep: Sweep) -> list[tuple[str, str]]:
     return [(name, text) for name, text in named if text]
 
 
-def score_text(trial: Trial) -> str:
-    """Write the first objective's mean with its interval, in percent."""
-    if not trial.mean:
+def score_text(trial: Trial, place: int = 0) -> str:
+    """Write an objective's mean with its interval, in percent."""
+    if place >= len(trial.mean):
         return MISSING
-    ends = "" if trial.interval is None else f" ({percent(trial.interval[0])} … {percent(trial.interval[1])})"
-    return percent(trial.mean[0]) + ends
+    interval = trial.interval(place)
+    ends = "" if interval is None else f" ({percent(interval[0])} … {percent(interval[1])})"
+    return percent(trial.mean[place]) + ends
 
 
 def value_text(value: Any) -> str:
@@ -125,14 +124,14 @@ def _cells(trial: Trial, sweep: Sweep) -> tuple[Cell, ...]:
     like = f" {LIKE_THE_BEST}" if trial.is_indistinguishable and not best else ""
     front = f" {ON_THE_FRONT}" if trial.is_pareto else ""
     done = len({training.seed for training in trial.trainings if training.state == "finished"})
-    means = [Cell(percent(score), score) for score in trial.mean[1:]] or [
-        Cell(MISSING, None) for _ in sweep.objectives[1:]
+    scores = [
+        Cell(score_text(trial, place), trial.mean[place] if place < len(trial.mean) else None)
+        for place in range(len(sweep.objectives))
     ]
     return (
         Cell(rank + like, trial.rank),
         Cell(f"{trial.number}{front}", trial.number),
-        Cell(score_text(trial), trial.mean[0] if trial.mean else None),
-        *means,
+        *scores,
         Cell(MISSING if trial.lower is None else percent(trial.lower), trial.lower),
         Cell(f"{done} of {len(sweep.seeds)}" if sweep.seeds else str(done), done),
         Cell(trial.state, trial.state, beneath=trial.reason),

@@ -13,9 +13,9 @@ from typing import Any
 import tomli_w
 
 from pipelines.sweep.file import SweepFile
-from rlq_ray.tracking import describe_environment, flatten_environment
-from tuning.book import changes_of
+from rlq_ray.tracking.environment import git_state
 from tuning.importance import importance
+from tuning.population import changes_of
 from tuning.record import Training, Trial, count_states, fit_trials
 from tuning.seeds import SeedModel, pareto_front
 from tuning.space import Values
@@ -43,7 +43,6 @@ def build_sweep_report(
     rank = {trial.number: place for place, trial in enumerate(ranked, 1)}
     means = {trial.number: [model.mean(trial.number) for model in models] for trial in ranked}
     front = pareto_front(means) if len(file.objectives) > 1 else set()
-    environment = flatten_environment(describe_environment())
     rows = [
         {
             "number": trial.number,
@@ -52,7 +51,7 @@ def build_sweep_report(
             "values": _values(trial),
             "rank": rank.get(trial.number),
             "mean": means.get(trial.number),
-            **_certainty(trial, ranked, models[0], confidence),
+            **_certainty(trial, ranked, models, confidence),
             "is_pareto": trial.number in front,
             "trainings": [_training(training) for training in trial.trainings],
         }
@@ -63,7 +62,7 @@ def build_sweep_report(
         "title": file.title,
         "state": state,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": environment.get("git.commit", "unknown"),
+        "commit": (git_state() or {}).get("commit", "unknown"),
         "overrides": list(overrides),
         "objectives": [
             {"metric": metric, "label": objective_label(objective)}
@@ -124,8 +123,8 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
 
 def _score(row: Mapping[str, Any]) -> str:
     text = f"{100 * row['mean'][0]:.1f}"
-    if row["interval"]:
-        low, high = row["interval"]
+    if row["intervals"][0]:
+        low, high = row["intervals"][0]
         text += f" ({100 * low:.1f}–{100 * high:.1f})"
     return text
 
@@ -136,15 +135,16 @@ def _ranked(trials: Sequence[Trial], model: SeedModel, confidence: float) -> lis
     return sorted(finished, key=lambda trial: (-model.lower_bound(trial.number, confidence), trial.number))
 
 
-def _certainty(trial: Trial, ranked: Sequence[Trial], model: SeedModel, confidence: float) -> dict[str, Any]:
-    """Say how sure a configuration's mean of the first objective is, and whether seeds tell it apart from the best."""
+def _certainty(trial: Trial, ranked: Sequence[Trial], models: Sequence[SeedModel], confidence: float) -> dict[str, Any]:
+    """Say how sure a configuration's means are, and whether seeds tell it apart from the best by the first one."""
     if not trial.scores():
-        return {"lower": None, "interval": None, "is_indistinguishable": False}
-    interval = model.interval(trial.number, confidence)
+        return {"lower": None, "intervals": None, "is_indistinguishable": False}
+    first, number = models[0], trial.number
+    intervals = [model.interval(number, confidence) for model in models]
     return {
-        "lower": model.lower_bound(trial.number, confidence),
-        "interval": list(interval) if interval else None,
-        "is_indistinguishable": model.is_indistinguishable(ranked[0].number, trial.number, confidence),
+        "lower": first.lower_bound(number, confidence),
+        "intervals": [list(interval) if interval else None for interval in intervals],
+        "is_indistinguishable": first.is_indistinguishable(ranked[0].number, number, confidence),
     }
 
 

@@ -60,8 +60,8 @@ class Trial(_Part):
     """Of each objective; empty before a training finished, and where a score is not finite."""
     lower: float | None = None
     """Lower confidence bound of the first objective: what ranks."""
-    interval: tuple[float, float] | None = None
-    """Two-sided, of the first objective's mean."""
+    intervals: tuple[tuple[float, float] | None, ...] = ()
+    """Two-sided, of each objective's mean; None where nobody knows."""
     is_indistinguishable: bool = False
     is_pareto: bool = False
     trainings: tuple[Training, ...] = ()
@@ -70,6 +70,10 @@ class Trial(_Part):
     @classmethod
     def _keep_finite(cls, mean: tuple[float, ...]) -> tuple[float, ...]:
         return mean if all(map(math.isfinite, mean)) else ()
+
+    def interval(self, place: int = 0) -> tuple[float, float] | None:
+        """Give the interval of an objective's mean; None while nobody knows."""
+        return self.intervals[place] if place < len(self.intervals) else None
 
     @property
     def is_out(self) -> bool:

@@ -32,7 +32,7 @@ def describe_code() -> dict[str, Any]:
     """Describe what code this is: commit (of its stamp, if it was sent for a job), hash of its files, and the job."""
     stamp = read_stamp()
     return {
-        "git": {"commit": stamp.commit, "dirty": stamp.dirty} if stamp else _git_state(Path(__file__).parent),
+        "git": {"commit": stamp.commit, "dirty": stamp.dirty} if stamp else git_state(),
         "package": {"hash": content_hash()},
         "job": os.environ.get(JOB_VARIABLE),
     }
@@ -47,6 +47,21 @@ def flatten_environment(environment: dict[str, Any]) -> dict[str, str]:
         elif value is not None and value != []:
             flat[name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return flat
+
+
+def git_state(folder: Path | None = None) -> dict[str, Any] | None:
+    """Return the commit of a folder, by default this package's, and whether files differ; None outside a checkout."""
+    folder = folder or Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_TIMEOUT_S).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _package_versions() -> dict[str, str]:
@@ -72,17 +87,3 @@ def _gpu_names() -> list[str]:
     import torch  # here, because it takes seconds and only this needs it
 
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-
-
-def _git_state(folder: Path) -> dict[str, Any] | None:
-    """Return commit and whether tracked files differ from it; None outside a git checkout."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_TIMEOUT_S).stdout.strip()
-
-    try:
-        commit = git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.SubprocessError):
-        return None

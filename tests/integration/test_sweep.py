@@ -19,7 +19,8 @@ import ray
 import torch
 
 from pipelines.places import Places
-from pipelines.sweep.course import Sweep, begin_sweep, carry_out, find_sweep, report_sweep
+from pipelines.sweep.begun import Sweep, find_sweep, report_sweep
+from pipelines.sweep.course import begin_sweep, carry_out
 from pipelines.sweep.file import SWEEPS
 from pipelines.train import train
 from rlq_ray.config.load import build_config, load_recipe

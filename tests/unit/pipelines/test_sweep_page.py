@@ -106,7 +106,7 @@ def test_a_report_of_nothing_says_so() -> None:
 
 
 def test_a_running_sweep_with_nothing_finished_draws_the_curves_alone(sweep_report) -> None:
-    nothing_yet = {"rank": None, "mean": None, "lower": None, "interval": None, "state": "running"}
+    nothing_yet = {"rank": None, "mean": None, "lower": None, "intervals": None, "state": "running"}
     sweep_report |= {
         "state": "running",
         "importance": None,
@@ -149,9 +149,9 @@ def test_a_part_of_another_kind_is_refused() -> None:
 def test_the_ranking_is_in_order_in_percent_with_marks_and_reasons(sweep_report) -> None:
     header, *rows = page_of(sweep_report).rows
     assert [row[1].split()[0] for row in rows] == ["1", "0", "2", "6", "7", "3", "4", "5"]
-    assert header[2] == "LQ cc mAP (95\N{NO-BREAK SPACE}% interval)"
-    assert rows[0][:7] == ["1", "1 ◆", "31.2 (30.1 … 32.3)", "40.1", "30.2", "3 of 3", "finished"]
-    assert rows[1][:7] == ["2 ≈", "0 ◆", "30.5 (29.4 … 31.6)", "42.0", "29.5", "3 of 3", "finished"]
+    assert header[2:4] == [f"{name} cc mAP (95\N{NO-BREAK SPACE}% interval)" for name in ("LQ", "HQ")]
+    assert rows[0][:7] == ["1", "1 ◆", "31.2 (30.1 … 32.3)", "40.1 (38.1 … 42.1)", "30.2", "3 of 3", "finished"]
+    assert rows[1][:7] == ["2 ≈", "0 ◆", "30.5 (29.4 … 31.6)", "42.0 (40.0 … 44.0)", "29.5", "3 of 3", "finished"]
     assert rows[2][0] == "3"
     assert rows[0][7:] == ["1", "0.001", "sgd", "0.8"]
     assert rows[5][:7] == ["–", "3", "–", "–", "–", "0 of 3", "stopped early"]
@@ -193,6 +193,8 @@ def test_the_front_is_drawn_from_one_end_to_the_other(sweep_report) -> None:
     beaten, front = page_of(sweep_report).figures()["pareto"]["data"]
     assert front["x"] == pytest.approx([40.1, 42.0])
     assert front["text"] == ["1", "0"]
+    assert front["error_x"]["array"] == pytest.approx([2.0, 2.0]), "HQ"
+    assert front["error_y"]["arrayminus"] == pytest.approx([1.1, 1.1]), "LQ"
     assert beaten["text"] == ["2"]
 
 

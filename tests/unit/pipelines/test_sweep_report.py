@@ -90,9 +90,10 @@ def test_ranks_by_the_lower_bound_of_the_model(trials: list[Trial]) -> None:
     for number in SCORES:
         row = rows[number]
         assert row["lower"] == pytest.approx(model.lower_bound(number, 0.95))
-        assert row["interval"] == pytest.approx(list(model.interval(number, 0.95) or ()))
+        assert row["intervals"][0] == pytest.approx(list(model.interval(number, 0.95) or ()))
+        assert row["intervals"][1] == pytest.approx(list(fit_trials(trials, 1).interval(number, 0.95) or ()))
         assert row["is_indistinguishable"] == model.is_indistinguishable(order[0], number, 0.95)
-        assert row["interval"][0] < row["lower"] < row["mean"][0]
+        assert row["intervals"][0][0] < row["lower"] < row["mean"][0]
     assert not rows[0]["is_indistinguishable"]
     assert report_of(trials)["deviation"] == pytest.approx(model.deviation)
 

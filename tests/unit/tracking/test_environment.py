@@ -5,7 +5,7 @@ import pytest
 
 from rlq_ray.build_stamp import BuildStamp, content_hash
 from rlq_ray.tracking import describe_code, describe_environment, environment, flatten_environment
-from rlq_ray.tracking.environment import _git_state
+from rlq_ray.tracking.environment import git_state
 
 
 @pytest.fixture
@@ -27,14 +27,14 @@ def test_describes_versions_and_machine():
 
 def test_knows_a_clean_checkout_from_a_changed_one(checkout):
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, check=True, capture_output=True, text=True)
-    assert _git_state(checkout) == {"commit": head.stdout.strip(), "dirty": False}
+    assert git_state(checkout) == {"commit": head.stdout.strip(), "dirty": False}
     (checkout / "a.txt").write_text("b")
-    assert _git_state(checkout)["dirty"]
+    assert git_state(checkout)["dirty"]
 
 
 def test_knows_no_commit_outside_a_checkout(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert _git_state(tmp_path) is None
+    assert git_state(tmp_path) is None
 
 
 def test_flattens_to_dotted_names_without_the_unknown():
