@@ -33,7 +33,7 @@ def test_the_readme_says_what_it_says() -> None:
     assert [row["values"]["ratio"] for row in ranked[:3]] == ["1 : 2", "1 : 4", "1 : 1"]
     readme = " ".join((ROOT / "README.md").read_text().split())
     for row in ranked[:2]:
-        low, high = row["interval"]
+        low, high = row["intervals"][0]
         assert f"{100 * row['mean'][0]:.1f}" in readme
         assert f"({100 * low:.1f} … {100 * high:.1f})" in readme
 
