@@ -84,7 +84,7 @@ def choose_settings(folder: Path, wishes: Wishes, notes: list[str]) -> Settings:
     """Choose ports for a stack none of whose servers runs: those of last time, or the usual ones, where they are free.
 
     Raises:
-        ServiceError: a port that was asked for is taken.
+        ServiceError: a port that was asked for is taken, or asked for twice.
     """
     last = read_settings(folder)
     usual = _in_effect(last) if last else USUAL
@@ -92,11 +92,14 @@ def choose_settings(folder: Path, wishes: Wishes, notes: list[str]) -> Settings:
         name: pick(NAMES[name], getattr(wishes, name), getattr(usual, name) or getattr(USUAL, name), notes)
         for name in NAMES
     }
-    others = iter(free_ports(4 + NUM_PORTS - 1))
-    client, agent, *metrics = (next(others) for _ in range(4))
+    if len(set(ports.values())) < len(ports):
+        raise ServiceError(f"two servers cannot have one port: {ports}; give others")
+    unnamed = 4 + NUM_PORTS - 1
+    spare = [port for port in free_ports(unnamed + len(ports)) if port not in ports.values()]
+    client, agent, *metrics = spare[:4]
     return Settings(
         ray=RayPorts(ports["ray_port"], ports["dashboard_port"], client, agent, *metrics),
-        s3=(ports["s3_port"], *others),
+        s3=(ports["s3_port"], *spare[4:unnamed]),
         mlflow=ports["mlflow_port"],
         ray_temp_dir=last.ray_temp_dir if last else f"/tmp/rlq-ray-{os.getuid()}-{secrets.token_hex(4)}",
         ray_cwd=str(Path.cwd()),

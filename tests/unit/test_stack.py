@@ -190,6 +190,13 @@ class TestPorts:
         again = choose_settings(folder, Wishes(), [])
         assert (again.ray[:2], again.s3[0], again.mlflow) == (first.ray[:2], first.s3[0], first.mlflow)
 
+    def test_no_port_is_given_twice(self, folder):
+        settings = choose_settings(folder, Wishes(*free_ports(4)), [])
+        ports = [port for key in ("ray", "s3", "mlflow") for port in settings.ports_of(key)]
+        assert len(set(ports)) == len(ports) == 15
+        with pytest.raises(ServiceError, match="one port"):
+            choose_settings(folder, Wishes(mlflow_port=settings.mlflow, s3_port=settings.mlflow), [])
+
     def test_a_running_stack_is_not_moved(self, folder):
         settings = choose_settings(folder, Wishes(*free_ports(4)), [])
         check_settings(settings, Wishes(mlflow_port=settings.mlflow), dead=["mlflow"])
