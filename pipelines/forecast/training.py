@@ -13,7 +13,7 @@ from rlq_ray.distributed.rehearsing import Measured
 from rlq_ray.train.rehearsal import Rehearsal, evaluation_epochs
 from rlq_ray.train.schedule import Timeline
 
-MEMORY_SPARE = 1.1
+MEMORY_SPARE = 1.2
 """Above what was seen and what caches may still take: a long training's memory is in more pieces."""
 STEP_SPREAD = (0.9, 1.3)
 """Around the faster and the slower half of the steps: a machine does not stay as it was while they were timed."""
