@@ -56,16 +56,25 @@ def _data(
     file: StudyFile, places: Places, out: Path, overrides: Sequence[str], recipe: str
 ) -> tuple[str, str, PeopleData | None]:
     if file.preset is None:
-        data = file.recipe_config(recipe, {}, file.name, [*overrides, "teacher=none"]).data
-        if data.external is None:
-            raise UsageError(f"'{file.name}' has no external data: give data.external=URI")
-        return data.target, data.external, None
+        return *given_data(file, overrides, recipe), None
     people = PeopleData(out, places.store, file.preset, file.data_seed, file.pose_clusters)
     with stage(f"render people: {file.preset}, target and external"):
         people.render()
     with stage("ingest images, genders, masks and keypoints into Arrow shards"):
         people.ingest()
     return people.shards("target"), people.shards("external"), people
+
+
+def given_data(file: StudyFile, overrides: Sequence[str], recipe: str) -> tuple[str, str]:
+    """Give the URIs of target and external set that a study without rendered people is to be given.
+
+    Raises:
+        UsageError: one is missing.
+    """
+    data = file.recipe_config(recipe, {}, file.name, [*overrides, "teacher=none"]).data
+    if data.external is None:
+        raise UsageError(f"'{file.name}' has no external data: give data.external=URI")
+    return data.target, data.external
 
 
 def refuse_own(file: StudyFile, overrides: Sequence[str], own: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from pipelines.forecast.training import Range, TrainingCost
 from pipelines.people_data import PeopleData
 from pipelines.places import Places
 from pipelines.recipe import RECIPES, read_experiment
-from pipelines.study import refuse_own
-from pipelines.sweep.file import NAMES_TO_COME, OWN, SWEEPS, SweepFile, read_sweep_file
+from pipelines.study import given_data, refuse_own
+from pipelines.sweep.file import OWN, SWEEPS, SweepFile, read_sweep_file
 from pipelines.sweep.plan import free_bytes, most_checkpoints, most_trainings
 from pipelines.teacher import teacher_name
 from pipelines.train import check_data, preflight
@@ -125,7 +125,8 @@ def _of_sweep(source: str, overrides: Sequence[str], places: Places) -> Forecast
     file = read_sweep_file(source).with_whole_paths()
     refuse_own(file, overrides, OWN)
     file.check(overrides)
-    with session(places.ray_address), _sources(file, overrides, places) as sources:
+    given = given_data(file, overrides, file.recipe) if file.preset is None else None
+    with session(places.ray_address), _sources(file, overrides, places, given) as sources:
         configs = _configurations(file, [*sources.overrides, *overrides])
         config = max(configs, key=lambda own: own.schedule.tad_steps > 0)
         (check_data if sources.teacher else preflight)(config)
@@ -182,23 +183,27 @@ def _sweep_cost(file: SweepFile, configs: Sequence[ExperimentConfig], cost: Trai
 
 
 @contextlib.contextmanager
-def _sources(file: SweepFile, overrides: Sequence[str], places: Places) -> Iterator[_Sources]:
+def _sources(
+    file: SweepFile, overrides: Sequence[str], places: Places, given: tuple[str, str] | None
+) -> Iterator[_Sources]:
     """Find what the sweep would make, or make it aside: people are rendered into a folder that is deleted again."""
     with tempfile.TemporaryDirectory(prefix="rlq-plan-") as aside:
-        data, made_s = [], 0.0
-        if file.preset is not None:
+        made_s = 0.0
+        if given is not None:
+            target, external = given
+        else:
+            assert file.preset is not None
             people = PeopleData(Path(aside), places.store, file.preset, file.data_seed, file.pose_clusters)
             if not people.is_ingested():
-                people = PeopleData(Path(aside), locate(aside), file.preset, file.data_seed, file.pose_clusters)
+                people = replace(people, store=locate(aside))
                 began_s = time.monotonic()
                 with stage(f"render people: {file.preset}, aside, as the store does not have them yet"):
                     people.render()
                     people.ingest()
                 made_s = time.monotonic() - began_s
-            data = [f"data.{role}={people.shards(role)}" for role in ("target", "external")]
-        config = file.config({}, [*NAMES_TO_COME, *data, *overrides])
-        assert config.data.external is not None
-        teacher = file.teacher_config(config.data.external, overrides)
+            target, external = people.shards("target"), people.shards("external")
+        data = [f"data.target={target}", f"data.external={external}"]
+        teacher = file.teacher_config(external, overrides)
         found = find_run(places.store, teacher_name(teacher))
         if found and found.checkpoint:
             yield _Sources([*data, f"teacher={found.checkpoint}"], None, made_s)

@@ -86,6 +86,7 @@ def test_says_what_there_is(tmp_path: Path) -> None:
         (["plan", "nope"], 2, ["no recipe or sweep 'nope'", "tiny_rlq", "step-ratio"]),
         (["plan", "base"], 2, ["data.target", "missing"]),
         (["plan", "base", "data.target=nowhere"], 2, ["no data set at", "nowhere"]),
+        (["plan", "full", "data.target=x"], 2, ["'full' has no external data", "data.external"]),
         (["plan", "smoke", "seed=3"], 2, ["seed", "seeds.values"]),
         (["plan", "smoke", "schedule.tad_steps=3"], 2, ["the space searches schedule.tad_steps"]),
         (["report", "nobody", "--out", "r.html"], 2, ["'nobody'", "there are none yet", "--store"]),
