@@ -87,6 +87,7 @@ class SweepRecorder:
             assert trial.run_id is not None
             with self._writing(trial.run_id) as tracker:
                 tracker.log_metrics(self._scores(trial, standing), step=len(trial.finished()))
+            self._parent.store.end_run(trial.run_id, STATUS[trial.state])  # writing opens it again
 
     def _scores(self, trial: Trial, standing: Standing) -> dict[str, float]:
         means = zip(self._file.objectives, standing.means, strict=True)

@@ -47,6 +47,7 @@ def test_no_loss_is_told_twice_and_none_is_missing(configure: Callable[..., Any]
             config,
             world=World(),
             device=torch.device("cpu"),
+            store=locate(tmp_path),
             tracker=tracker,
             tell=nobody,
             keep=keep,
