@@ -14,7 +14,7 @@ from typing import Any
 import ray
 import torch
 import torch.distributed as dist
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util import get_node_ip_address
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -25,7 +25,7 @@ from rlq_ray.distributed.driver import plan_workers
 from rlq_ray.errors import ServiceError, TrainingError
 from rlq_ray.train.rehearsal import Rehearsal, rehearse
 
-PATIENCE_S = 30.0
+PATIENCE_S = 30
 """How long others may hold the room that a rehearsal takes."""
 
 
@@ -101,16 +101,14 @@ def _reserved(bundles: list[dict[str, float]]) -> Iterator[Any]:
     """
     group = placement_group(bundles)
     try:
-        try:
-            ray.get(group.ready(), timeout=PATIENCE_S)
-        except GetTimeoutError as error:
+        if not group.wait(PATIENCE_S):  # not `ready`, which waits for a process to start, too
             free, whole = ray.available_resources(), ray.cluster_resources()
             plural = "" if len(bundles) == 1 else "s"
             kinds = " and ".join(f"{free.get(kind, 0):g} of {whole.get(kind, 0):g} {kind}" for kind in bundles[0])
             raise ServiceError(
                 f"{len(bundles)} worker{plural} found no room within {PATIENCE_S:g} s, the cluster has {kinds} free: "
                 "end what holds the others (`rlq reap` frees what dead drivers left), or call again"
-            ) from error
+            )
         yield group
     finally:
         remove_placement_group(group)
