@@ -172,7 +172,7 @@ class ExperimentConfig(Section):
     external set shows view e mod N, the same one in every training, and the teacher's features of it are computed once
     into the store, for all trainings with the same teacher, images and augmentation. On rendered people (`rlq_1_2`, 8
     CAP epochs, four visits to an image) one, two and eight views scored 28.4, 28.6 and 28.8 LQ mAP, and 0 28.2: means
-    of two seeds, whose trainings scatter by 0.6."""
+    of two seeds, whose trainings scatter by 0.6; trainings that visit an image more often were not measured."""
     start_from: str | None = None
     """URI of a checkpoint whose layers the network begins with, heads excepted, or `teacher` for the teacher's; by
     default it begins with `model.weights`."""

@@ -51,7 +51,7 @@ def test_gradients_agree(told, rank: int) -> None:
         assert left["grads"].keys() == right["grads"].keys()
         assert max(gradient.abs().max() for gradient in left["grads"].values()) > 1e-3
         for name, gradient in left["grads"].items():
-            # Behind a synchronised BatchNorm sums of many images cancel: 1.6e-5 was seen, a wrong share is 1e-3 and more.
+            # Behind a synchronised BatchNorm sums of many images cancel, to within 1.6e-5 as was seen.
             torch.testing.assert_close(gradient, right["grads"][name], rtol=1e-3, atol=5 * TOLERANCE, msg=name)
 
 
