@@ -55,7 +55,7 @@ class Nodes:
             "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
-        command = [sys.executable, str(Path(__file__).with_name("simulated_nodes.py")), str(folder)]
+        command = [sys.executable, str(Path(__file__).with_name("simulated_nodes.py")), str(folder / "ray")]
         self._log = (folder / "nodes.log").open("wb")
         self._process = subprocess.Popen(
             command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
@@ -102,7 +102,7 @@ class Nodes:
 def nodes(service_folder: Path, s3_store) -> Iterator[Nodes]:
     """A cluster whose nodes know the keys of the store by their environment."""
     folder = service_folder / "n"
-    folder.mkdir()
+    (folder / "ray").mkdir(parents=True)
     found = Nodes(folder)
     yield found
     found.end()
@@ -234,11 +234,11 @@ def test_when_a_node_is_taken_back_no_step_is_lost(
     run.wait_for(run.checkpoints)
     leaving = nodes.all[0]
     nodes.ask("drain", leaving, 120)
-    run.wait_for(lambda: any(name.startswith("step_") for name in run.checkpoints()))
+    run.wait_for(lambda: "a node is taken back" in run.log.read_text())
+    assert list(run.checkpoints())[-1].startswith("step_")
     nodes.kill(leaving)
     nodes.add()
     assert run.end() == 0, run.log.read_text()
-    assert "a node is taken back" in run.log.read_text()
     assert [step for step, _ in run.history("cap/loss")] == list(range(4 * STEPS_PER_EPOCH)), "each step once"
     assert_same_losses(run, whole)
     assert run.entry.metrics == pytest.approx(whole.entry.metrics, abs=1e-6)

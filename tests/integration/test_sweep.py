@@ -178,16 +178,22 @@ def test_killed_it_goes_on_and_trains_nothing_twice(whole: Sweep, ray_cluster, f
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_it_and_ends_its_runs(whole: Sweep, ray_cluster) -> None:
-    sweep = replace(whole, name="stopped")
-    driver = begin_in_a_process(whole.places, whole.out, "stopped", ray_cluster.address)
+@pytest.mark.parametrize(
+    ("sent", "status", "words"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "stopped by SIGTERM")]
+)
+def test_ctrl_c_and_sigterm_stop_it_and_end_its_runs(
+    whole: Sweep, ray_cluster, sent: signal.Signals, status: int, words: str
+) -> None:
+    name = f"stopped-{status}"
+    sweep = replace(whole, name=name)
+    driver = begin_in_a_process(whole.places, whole.out, name, ray_cluster.address)
     wait_for(sweep, driver, 1)
-    driver.send_signal(signal.SIGINT)
-    assert driver.wait(timeout=60) == 130, (whole.out / "stopped.log").read_text()
-    assert (whole.out / "stopped.log").read_text().splitlines()[-1].startswith("error: interrupted")
+    driver.send_signal(sent)
+    assert driver.wait(timeout=90) == status, (whole.out / f"{name}.log").read_text()
+    assert (whole.out / f"{name}.log").read_text().splitlines()[-1].startswith(f"error: {words}")
     store = MlflowStore(whole.places.tracking_uri)
     assert "RUNNING" not in {run.status for run in store.find_runs(store.ensure_experiment(sweep.experiment))}
-    assert report_sweep(find_sweep("stopped", whole.places))["state"] == "interrupted"
+    assert report_sweep(find_sweep(name, whole.places))["state"] == "interrupted"
 
 
 def test_refuses_what_cannot_be_searched(whole: Sweep, places: Places, out: Path, tmp_path: Path) -> None:
