@@ -37,12 +37,13 @@ def main() -> None:
     commit = stamp.commit[:SHORT] if stamp and stamp.commit else "none"
     code = f"commit {commit}, code {content_hash()[:SHORT]}"
     _say(f"job {os.environ.get(JOB_VARIABLE)} on {platform.node()} in {folder}, {code}")
+    from pipelines.cli import TERMINATED
     from pipelines.cli import main as run_command
 
     try:
         run_command()
     except SystemExit as end:
-        if end.code == signal.SIGTERM:
+        if end.code == TERMINATED:
             _say("stopped: submit the same to go on, but `train` with --resume, and a sweep by `sweep resume`")
         raise
 
@@ -56,8 +57,8 @@ def _require_ray() -> None:
 
 
 def _end(signum: int, _frame: FrameType | None) -> None:
-    """End as Ray's own handler does, which takes over when the command connects."""
-    sys.exit(signum)
+    """End as a command does, which takes over once it runs."""
+    sys.exit(128 + signum)
 
 
 def _say(line: str) -> None:
