@@ -169,7 +169,8 @@ class Training(Driver):
         if not exists(file):
             return {}
         snapshot = read_json(file)
-        results = [*snapshot["checkpoint_results"], snapshot["latest_checkpoint_result"]]
+        latest = snapshot["latest_checkpoint_result"]
+        results = [*(result for result in snapshot["checkpoint_results"] if result != latest), latest]
         return {result["checkpoint_dir_name"]: int(result["metrics"]["step"]) for result in results}
 
     def history(self, metric: str) -> list[tuple[int, float]]:
