@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,7 @@ def test_who_waits_may_leave_and_the_job_goes_on(cluster: JobCluster, training) 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )
     assert waiting.stdout is not None
     job_id = waiting.stdout.readline().strip()
