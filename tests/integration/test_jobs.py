@@ -138,7 +138,7 @@ def cluster(service_folder, s3_store, mlflow_server, checkout, tmp_path_factory)
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
     }
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
-    start = ["env", "--chdir", str(folder), "--unset=PYTHONPATH", *start]
+    start = ["env", "--chdir", str(folder), "--unset=PYTHONPATH", "--unset=RAY_AUTH_TOKEN", *start]
     start += [f"--{name}={value}" for name, value in options.items()]
     head = start_service("the Ray head", start, folder / "head.log", environment)
     found = JobCluster(
