@@ -34,6 +34,7 @@ def trainings(run: ExperimentRun) -> dict[str, str]:
     return {one.run_id: one.name for one in found if one.tags.get("rlq.kind") == "training"}
 
 
+@pytest.mark.slow
 def test_goes_on_where_it_was_and_reports_the_same(run: ExperimentRun) -> None:
     first = run_experiment(replace(run, rows=("base",)))
     assert [(row["name"], row["seeds"]) for row in first["rows"]] == [("base", [0])]
