@@ -35,6 +35,7 @@ class RayPorts(NamedTuple):
     agent: int
     dashboard_metrics: int
     autoscaler_metrics: int
+    exporter: int
 
 
 def head_command(ports: RayPorts, temp_dir: Path, num_cpus: int | None) -> list[str]:
@@ -52,6 +53,7 @@ def head_command(ports: RayPorts, temp_dir: Path, num_cpus: int | None) -> list[
         "dashboard-port": ports.dashboard,
         "ray-client-server-port": ports.client,
         "dashboard-agent-listen-port": ports.agent,
+        "metrics-export-port": ports.exporter,
         "include-dashboard": "true",
         "object-store-memory": DEFAULT_OBJECT_STORE_BYTES,
         "temp-dir": temp_dir,

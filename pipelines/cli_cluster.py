@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipelines.cli_options import AsJson, Overrides, print_json
 from rlq_ray.errors import UsageError
-
-if TYPE_CHECKING:
-    from cluster.manifests.render import Manifest
 
 TARGETS = ("kuberay", "aws", "slurm")
 
@@ -41,7 +38,20 @@ def render(
     if out is None:
         sys.stdout.write(manifest.text)
     else:
-        _write(manifest, out)
+        _write(out / manifest.file_name, manifest.text, is_program=manifest.is_program)
+
+
+@cluster_app.command("grafana")
+def grafana(
+    out: Annotated[Path | None, typer.Option(help="File to write; by default it is printed.")] = None,
+) -> None:
+    """Make a Grafana dashboard of trainings: speed, time by phase, waiting for data, step ratio, nodes."""
+    from cluster.grafana import dashboard_json
+
+    if out is None:
+        sys.stdout.write(dashboard_json())
+    else:
+        _write(out, dashboard_json())
 
 
 @cluster_app.command("wait")
@@ -92,15 +102,14 @@ def _tell_left(nodes: list[str], as_json: bool) -> None:
     stderr.print(f"left Ray: {', '.join(nodes)}" if nodes else "this machine has no node of Ray that could leave")
 
 
-def _write(manifest: Manifest, folder: Path) -> None:
+def _write(path: Path, text: str, *, is_program: bool = False) -> None:
     from pipelines.console import stderr
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / manifest.file_name
-        path.write_text(manifest.text)
-        if manifest.is_program:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        if is_program:
             path.chmod(0o755)
     except OSError as error:
-        raise UsageError(f"cannot write into --out {folder} ({error.strerror}): give another folder") from error
+        raise UsageError(f"--out: cannot write {path} ({error.strerror}): give another place") from error
     stderr.print(f"wrote {path}")

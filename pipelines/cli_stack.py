@@ -139,6 +139,7 @@ def _addresses(card: StackCard) -> dict[str, str]:
         "s3": card.s3_endpoint,
         "ray": card.ray_address,
         "storage": card.storage_uri,
+        "metrics": card.metrics_url,
         "credentials": str(card.credentials_path),
         "ray_token": str(card.token_path),
     }
@@ -150,5 +151,6 @@ def _print_addresses(card: StackCard) -> None:
     stdout.print(f"MLflow UI      [bold]{card.tracking_uri}[/bold]  user and password: MLFLOW_TRACKING_* below")
     stdout.print(f"Ray dashboard  [bold]{card.dashboard_url}[/bold]  token: {card.token_path}")
     stdout.print(f"S3             [bold]{card.s3_endpoint}[/bold]  bucket {card.storage_uri}, keys: AWS_* below")
+    stdout.print(f"Metrics        [bold]{card.metrics_url}[/bold]  for Prometheus; rlq cluster grafana draws them")
     stdout.print(f"Keys           {card.credentials_path}")
     stdout.print("Commands called in this folder use all this; next: [bold]rlq demo[/bold], or rlq doctor")

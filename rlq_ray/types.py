@@ -67,6 +67,10 @@ class LoaderCounts:
     retries: int
     hedges: int
 
+    def __sub__(self, earlier: LoaderCounts) -> LoaderCounts:
+        """Say what came to pass since an earlier look."""
+        return LoaderCounts(*(getattr(self, f.name) - getattr(earlier, f.name) for f in fields(self)))
+
 
 @dataclass(frozen=True)
 class Foresight:

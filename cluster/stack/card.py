@@ -38,6 +38,7 @@ class StackCard:
         s3_region: that it says it is in.
         storage_uri: of its bucket for data, runs and checkpoints.
         tracking_uri: of the MLflow server, and of its UI.
+        metrics_url: where Prometheus reads Ray's figures and those of trainings.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class StackCard:
     s3_region: str
     storage_uri: str
     tracking_uri: str
+    metrics_url: str
 
     @property
     def token_path(self) -> Path:

@@ -69,6 +69,7 @@ class Settings:
             s3_region=REGION,
             storage_uri=f"s3://{BUCKET}",
             tracking_uri=f"http://{HOST}:{self.mlflow}",
+            metrics_url=f"http://{HOST}:{self.ray.exporter}/metrics",
         )
 
     def ports_of(self, key: str) -> tuple[int, ...]:
@@ -94,12 +95,12 @@ def choose_settings(folder: Path, wishes: Wishes, notes: list[str]) -> Settings:
     }
     if len(set(ports.values())) < len(ports):
         raise ServiceError(f"two servers cannot have one port: {ports}; give others")
-    unnamed = 4 + NUM_PORTS - 1
+    unnamed = 5 + NUM_PORTS - 1
     spare = [port for port in free_ports(unnamed + len(ports)) if port not in ports.values()]
-    client, agent, *metrics = spare[:4]
+    client, agent, *metrics = spare[:5]
     return Settings(
         ray=RayPorts(ports["ray_port"], ports["dashboard_port"], client, agent, *metrics),
-        s3=(ports["s3_port"], *spare[4:unnamed]),
+        s3=(ports["s3_port"], *spare[5:unnamed]),
         mlflow=ports["mlflow_port"],
         ray_temp_dir=last.ray_temp_dir if last else f"/tmp/rlq-ray-{os.getuid()}-{secrets.token_hex(4)}",
         ray_cwd=str(Path.cwd()),

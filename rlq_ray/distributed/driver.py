@@ -78,7 +78,7 @@ def launch(
     keep_run(store, entry)
     board = start_board()
     uri = tracking.uri if tracking else None
-    task = WorkerTask(settings, store.uri, board, uri, entry.mlflow_run_id, submitted_hash())
+    task = WorkerTask(entry.name, settings, store.uri, board, uri, entry.mlflow_run_id, submitted_hash())
     try:
         with watched(board, show):
             trainer = make_trainer(train_worker, task, config.workers, name=entry.name, store=store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -9,13 +10,15 @@ from pathlib import Path
 from typing import Protocol
 
 from rlq_ray.collectives import World
-from rlq_ray.distributed.loading import LoadingMetrics
+from rlq_ray.distributed.loading import Loading
 from rlq_ray.distributed.progress import Progress
 from rlq_ray.tracking import MetricPoint, Tracker
 from rlq_ray.train.checkpoint import CheckpointCard, write_checkpoint
 from rlq_ray.train.loop import StepRecord, stop_unless_finite
 from rlq_ray.train.schedule import Timeline
 from rlq_ray.train.state import TrainState
+
+log = logging.getLogger(__name__)
 
 SCORE = "score"
 """Name of the reported metric by which the best checkpoint is kept."""
@@ -52,7 +55,7 @@ class Reporter:
         tell: Callable[[Progress], None],
         keep: Keep,
         timeline: Timeline,
-        loading: LoadingMetrics,
+        loading: Loading,
         card: Callable[[int, int, Mapping[str, float]], CheckpointCard],
         select_on: str,
         log_every_steps: int,
@@ -85,6 +88,7 @@ class Reporter:
         self._metrics = dict(metrics)
         if not self._world.rank:
             self._write()
+            log.info("evaluated", extra={"epoch": epoch, "step": state.step, SCORE: metrics[self._select_on]})
             self._tracker.log_metrics({**metrics, "validation/is_best": float(is_best)}, step=epoch)
             self._tracker.flush()  # who goes on from this checkpoint does not write earlier steps again
         self._keep_state(state, epoch, score=metrics[self._select_on], metrics=metrics, name=f"epoch_{epoch:05d}")
@@ -109,6 +113,7 @@ class Reporter:
         with tempfile.TemporaryDirectory(prefix="rlq-checkpoint-") as folder:
             write_checkpoint(Path(folder), self._card(epoch, state.step, metrics), state.state_dict())
             self._keep(report, name, Path(folder))
+        log.info("kept a checkpoint", extra={"checkpoint": name, "epoch": epoch, "step": state.step})
         self._since_s = time.monotonic()
 
     def _write(self) -> None:
@@ -128,7 +133,7 @@ class Reporter:
         speed = sum(record.images for record in self._waiting) / (time.monotonic() - self._since_s)
         points.append(MetricPoint("images_per_second", speed, last.step))
         points.append(MetricPoint("workers", self._world.size, last.step))
-        points += [MetricPoint(name, value, last.step) for name, value in self._loading.since_last().items()]
+        points += [MetricPoint(name, value, last.step) for name, value in self._loading.since_last().metrics().items()]
         self._tracker.log_metric_history(points)
         self._tell(
             Progress(

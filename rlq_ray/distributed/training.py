@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 
 from rlq_ray.collectives import World
 from rlq_ray.config.schema import ExperimentConfig
-from rlq_ray.distributed.loading import LoadingMetrics
+from rlq_ray.distributed.loading import Loading
+from rlq_ray.distributed.metering import Metered
+from rlq_ray.distributed.meters import Meters
 from rlq_ray.distributed.progress import Progress
 from rlq_ray.distributed.reporting import Keep, Reporter
 from rlq_ray.storage import Location
@@ -21,10 +24,13 @@ from rlq_ray.train.features import Embedding
 from rlq_ray.train.loop import Ended, Plan, ShouldStop, fit, never
 from rlq_ray.train.validation import Validation
 
+log = logging.getLogger(__name__)
+
 
 def run_training(
     config: ExperimentConfig,
     *,
+    run: str,
     world: World,
     device: torch.device,
     store: Location,
@@ -38,6 +44,7 @@ def run_training(
 
     Args:
         config: of the training.
+        run: its name, by which its figures are known.
         world: which worker this is.
         device: this worker's.
         store: keeps what trainings share.
@@ -62,19 +69,32 @@ def run_training(
         phases = parts.state.phases
         validation = Validation(parts, Embedding.of(config, parts.augmenter, device), config.evaluate, world)
         tracker.set_tags({f"data.{name}.drawn_from": phase.loader.sampler for name, phase in phases.items()})
+        counts_of = {name: phase.loader.counts for name, phase in phases.items()}
         reporter = Reporter(
             world=world,
             tracker=tracker,
             tell=tell,
             keep=keep,
             timeline=parts.timeline,
-            loading=LoadingMetrics({name: phase.loader.counts for name, phase in phases.items()}),
+            loading=Loading(counts_of),
             card=lambda epoch, step, metrics: _card(config, parts, epoch, step, metrics),
             select_on=validation.select_on,
             log_every_steps=config.train.log_every_steps,
         )
+        metered = Metered(
+            reporter,
+            Meters(run, world),
+            world=world,
+            device=device,
+            timeline=parts.timeline,
+            metric=validation.select_on,
+            loading=Loading(counts_of),
+        )
         plan = Plan(parts.timeline, config.staged_optimizer, config.train, validation.select_on, device, world.size)
-        return fit(parts.state, plan, validation, reporter, should_stop)
+        log.info("training from step %d of %d on %s", parts.state.step, parts.timeline.total_steps, device)
+        ended = fit(parts.state, plan, validation, metered, should_stop)
+        log.info("%s at step %d", ended, parts.state.step)
+        return ended
 
 
 def open_tracker(uri: str | None, run_id: str | None, world: World) -> Tracker:

@@ -17,6 +17,7 @@ import torch
 
 from rlq_ray.collectives import World
 from rlq_ray.config.schema import ExperimentConfig
+from rlq_ray.distributed.log_lines import log_lines
 from rlq_ray.distributed.progress import nobody
 from rlq_ray.distributed.reporting import IMAGES, SCORE
 from rlq_ray.distributed.runs import runs_folder
@@ -131,9 +132,10 @@ def train_part(task: TrialTask, config: ExperimentConfig, keeper: Keeper, world:
     Raises:
         UsageError, DataError, CheckpointError, TrainingError: see `run_training`.
     """
-    with contextlib.suppress(_EnoughError):
+    with log_lines(task.run, task.run_id, world), contextlib.suppress(_EnoughError):
         run_training(
             config,
+            run=task.run,
             world=world,
             device=device,
             store=locate(task.store),

@@ -16,6 +16,7 @@ from ray.train import Checkpoint
 from rlq_ray.build_stamp import require_package
 from rlq_ray.collectives import World
 from rlq_ray.config.load import build_config
+from rlq_ray.distributed.log_lines import log_lines
 from rlq_ray.distributed.notice import Notice
 from rlq_ray.distributed.training import open_tracker, run_training
 from rlq_ray.errors import CheckpointError, DataError, PackageError, TrainingError, UsageError
@@ -31,9 +32,10 @@ FATAL = (UsageError, DataError, CheckpointError, TrainingError, PackageError)
 class WorkerTask:
     """What the driver sends to every worker.
 
-    Without a run nothing is tracked. `package` is the hash of the code that the worker must run, if it is a job's.
+    Without a `run_id` nothing is tracked. `package` is the hash of the code that the worker must run, if it is a job's.
     """
 
+    run: str
     config: dict[str, Any]
     store: str
     board: Any
@@ -44,8 +46,9 @@ class WorkerTask:
 
 def train_worker(task: WorkerTask) -> Ended:
     """Train on this worker."""
-    with giving_up_for_good(task.board):
-        return _train(task)
+    world = this_worker()
+    with giving_up_for_good(task.board), log_lines(task.run, task.run_id, world):
+        return _train(task, world)
 
 
 @contextlib.contextmanager
@@ -67,11 +70,11 @@ def this_worker() -> World:
     return World(context.get_world_rank(), context.get_world_size())
 
 
-def _train(task: WorkerTask) -> Ended:
+def _train(task: WorkerTask, world: World) -> Ended:
     require_package(task.package)
-    world = this_worker()
     return run_training(
         build_config(task.config),
+        run=task.run,
         world=world,
         device=ray.train.torch.get_device(),
         store=locate(task.store),

@@ -79,6 +79,11 @@ class Timeline:
         """Name the phase of a step."""
         return "cap" if self._cycles_of(step).is_cap(step) else self.external
 
+    def step_ratio(self, step: int) -> float:
+        """Give the TAD steps (or steps of the phase that is `external` instead) to a CAP step, around a step."""
+        cycles = self._cycles_of(step)
+        return cycles.tad_steps / cycles.cap_steps
+
     def cap_steps_before(self, step: int) -> int:
         """Count the CAP steps among steps 0 … step − 1."""
         return self._cycles_of(step).cap_steps_before(step)

@@ -15,6 +15,7 @@ from rlq_ray.distributed.runs import find_run
 from rlq_ray.storage import Location, locate
 from rlq_ray.tracking.mlflow_tracker import MlflowStore
 from rlq_ray.train.checkpoint import read_network
+from tests.integration.figures import wait_for_figures
 
 OVERRIDES = ["evaluate.test_curve=true"]
 
@@ -146,6 +147,42 @@ def test_a_run_has_a_page_with_its_curves_and_both_tables(places: Places, childr
         assert f'<div id="{chart}" class="chart"' in page
     assert "The same checkpoint on the test identities" in page
     assert "2 of 2" in page
+
+
+def test_prometheus_finds_every_step(ray_cluster, children: dict) -> None:
+    base, rlq = children["base"].name, children["rlq"].name
+    figures = wait_for_figures(lambda found: ("rlq_checkpoints_total", rlq) in found)
+    for name, phases in ((base, ("cap",)), (rlq, ("cap", "tad"))):
+        assert {key[2] for key in figures if key[:2] == ("rlq_steps_total", name)} == set(phases)
+        for phase in phases:
+            assert figures["rlq_steps_total", name, phase] == 6
+            assert figures["rlq_images_total", name, phase] == 6 * 8
+            assert figures["rlq_phase_seconds_total", name, phase] > 0
+            for rank in ("0", "1"):
+                assert figures["rlq_stall_seconds_total", name, phase, rank] > 0
+                assert figures["rlq_read_bytes_total", name, phase, rank] > 0
+        assert figures["rlq_checkpoints_total", name] == 2
+        assert figures["rlq_checkpoint_seconds_total", name] > 0
+        assert figures["rlq_evaluation_seconds_total", name] > 0
+
+
+def test_workers_log_where_a_line_comes_from(children: dict, service_folder: Path) -> None:
+    run = children["rlq"]
+    lines = [
+        json.loads(line)
+        for file in (service_folder / "ray" / "session_latest" / "logs").glob("worker-*.err")
+        for line in file.read_text().splitlines()
+        if line.startswith("{") and run.run_id in line
+    ]
+    said: dict[int, list[str]] = {0: [], 1: []}
+    for line in sorted(lines, key=lambda line: line["time"]):
+        said[line["rank"]].append(line["message"])
+        assert (line["run"], line["workers"], line["level"]) == (run.name, 2, "INFO")
+        assert line["node"]
+        assert line["host"]
+    begin, end = "training from step 0 of 12 on cpu", "finished at step 12"
+    assert said == {0: [begin, *["evaluated", "kept a checkpoint"] * 2, end], 1: [begin, end]}
+    assert [line["epoch"] for line in lines if line["message"] == "evaluated"] == [1, 2]
 
 
 def test_pictures_are_kept(store: MlflowStore, result: DemoResult) -> None:

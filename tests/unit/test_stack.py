@@ -67,6 +67,7 @@ def card(folder: Path) -> Iterator[StackCard]:
             s3_region="us-east-1",
             storage_uri="s3://rlq",
             tracking_uri=f"http://127.0.0.1:{mlflow}",
+            metrics_url="http://127.0.0.1:2/metrics",
         )
         write_stack(made)
         yield made
@@ -193,7 +194,7 @@ class TestPorts:
     def test_no_port_is_given_twice(self, folder):
         settings = choose_settings(folder, Wishes(*free_ports(4)), [])
         ports = [port for key in ("ray", "s3", "mlflow") for port in settings.ports_of(key)]
-        assert len(set(ports)) == len(ports) == 15
+        assert len(set(ports)) == len(ports) == 16
         with pytest.raises(ServiceError, match="one port"):
             choose_settings(folder, Wishes(mlflow_port=settings.mlflow, s3_port=settings.mlflow), [])
 

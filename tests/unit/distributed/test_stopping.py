@@ -45,6 +45,7 @@ def test_no_loss_is_told_twice_and_none_is_missing(configure: Callable[..., Any]
         tracker = Memory()
         ended = run_training(
             config,
+            run="tiny",
             world=World(),
             device=torch.device("cpu"),
             store=locate(tmp_path),

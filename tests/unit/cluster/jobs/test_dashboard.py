@@ -9,7 +9,7 @@ from rlq_ray.errors import ServiceError, UsageError
 def card(tmp_path):
     (tmp_path / "ray_token").write_text("of the stack\n")
     addresses = ("127.0.0.1:6379", "http://127.0.0.1:8265", "http://s3", "here", "s3://rlq", "http://mlflow")
-    return StackCard(tmp_path, *addresses)
+    return StackCard(tmp_path, *addresses, "http://metrics")
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_writes_a_file_that_can_be_run(
         (("--target", "nomad"), "there is no target 'nomad': choose one of kuberay, aws, slurm"),
         (("--target", "aws"), "aws.ami is missing"),
         (("--target", "slurm", "workers.mn=1"), "did you mean 'min'?"),
-        (("--target", "slurm", "--out", "/proc/none"), "cannot write into --out /proc/none"),
+        (("--target", "slurm", "--out", "/proc/none"), "--out: cannot write /proc/none"),
     ],
 )
 def test_refuses_in_one_line(
