@@ -16,9 +16,10 @@ class SynchronisedBatchNorm(nn.SyncBatchNorm):
 
     def forward(self, image_BC: Tensor) -> Tensor:
         """Normalise `(B, C, …)`; every worker must call it."""
-        if image_BC.is_cuda or not self.training or world_size() == 1:
-            normalised_BC: Tensor = super().forward(image_BC)
-            return normalised_BC
+        if image_BC.is_cuda:
+            return super().forward(image_BC)
+        if not self.training or world_size() == 1:  # torch's own would ask for CUDA where it has no others to ask, too
+            return super(nn.SyncBatchNorm, self).forward(image_BC)
         own_BC = image_BC.to(self.weight.dtype)
         others = (0, *range(2, own_BC.dim()))
         shape = (1, -1, *(1,) * (own_BC.dim() - 2))

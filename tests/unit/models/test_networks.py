@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.distributed as dist
 from torch.nn import functional as F
 
 from rlq_ray.config.schema import ModelConfig
@@ -77,6 +78,18 @@ def test_refuses_a_pose_head_without_clusters():
     classes = ClassSpace(("a",), ("a1",), (0,), pose_clusters=0)
     with pytest.raises(UsageError, match=r"model\.pose_branch=false"):
         ReIDNetwork(ModelConfig(backbone="narrow", weights="random"), classes)
+
+
+@pytest.fixture
+def group_of_one(tmp_path):
+    """The process group of an elastic training whose other workers are gone."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def test_synchronised_batchnorm_in_a_group_of_one_is_batchnorm(group_of_one):
+    test_synchronised_batchnorm_on_one_worker_is_batchnorm()
 
 
 def test_synchronised_batchnorm_on_one_worker_is_batchnorm():
