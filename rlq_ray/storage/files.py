@@ -90,10 +90,15 @@ def read_json(place: Location) -> Any:
     Raises:
         StorageError: missing, unreadable or no JSON.
     """
-    try:
-        return json.loads(read_bytes(place))
-    except ValueError as error:
-        raise StorageError(f"{place} is not JSON ({error}): it is damaged; make it again") from error
+    # pyarrow asks S3 for the size, then for so many bytes: of a longer file that took its place between, for a part.
+    tries_left = 10
+    while True:
+        try:
+            return json.loads(read_bytes(place))
+        except ValueError as error:
+            tries_left -= 1
+            if not tries_left:
+                raise StorageError(f"{place} is not JSON ({error}): it is damaged; make it again") from error
 
 
 def write_json(place: Location, value: Any) -> None:

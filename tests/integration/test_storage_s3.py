@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -37,6 +38,26 @@ def test_gives_back_what_takes_several_parts(place):
 def test_json_round_trip(place):
     storage.write_json(place / "m.json", {"rows": 3, "name": "Jürgen"})
     assert storage.read_json(place / "m.json") == {"rows": 3, "name": "Jürgen"}
+
+
+def test_json_that_is_replaced_all_the_time_is_one_or_the_other(place):
+    short, long = {"a": 1}, {"a": 1, "b": "x" * 2000}
+    storage.write_json(place / "m.json", short)
+    is_enough = threading.Event()
+
+    def replace_it() -> None:
+        while not is_enough.is_set():
+            storage.write_json(place / "m.json", long)
+            storage.write_json(place / "m.json", short)
+
+    writer = threading.Thread(target=replace_it)
+    writer.start()
+    try:
+        read = [storage.read_json(place / "m.json") for _ in range(300)]
+    finally:
+        is_enough.set()
+        writer.join()
+    assert all(value in (short, long) for value in read)
 
 
 def test_lists_files_below_a_folder(place):
