@@ -390,8 +390,13 @@ def _record(run: Run) -> RunRecord:
 
 
 def _is_passing(error: Exception) -> bool:
-    """Tell whether a failure may go away: a server or network that is away, a locked database."""
-    return error.error_code in PASSING_ERRORS if isinstance(error, MlflowException) else isinstance(error, OSError)
+    """Tell whether a failure may go away: a server or network that is away, a locked database, or one with a queue.
+
+    A server that has more callers than connections to its database lets them wait for 30 s and then calls it their fault.
+    """
+    if not isinstance(error, MlflowException):
+        return isinstance(error, OSError)
+    return error.error_code in PASSING_ERRORS or "QueuePool limit" in str(error)
 
 
 def _parts(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="no prometheus: apt-get install prometheus"),
 ]
-RUN, EPOCHS, RATE_INTERVAL_S, STEP_S = "watched", 60, 40, 2
+RUN, EPOCHS, RATE_INTERVAL_S, STEP_S = "watched", 24, 30, 2
 WITHOUT_CAUSE = ("GPUs in use", "Reads tried again", "Reads asked for twice")
 """Charts that stay empty on a machine without a GPU whose store answers."""
 
