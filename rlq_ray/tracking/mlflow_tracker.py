@@ -392,7 +392,7 @@ def _record(run: Run) -> RunRecord:
 def _is_passing(error: Exception) -> bool:
     """Tell whether a failure may go away: a server or network that is away, a locked database, or one with a queue.
 
-    A server that has more callers than connections to its database lets them wait for 30 s and then calls it their fault.
+    A server that has more callers than connections to its database lets them wait for 30 s and blames them then.
     """
     if not isinstance(error, MlflowException):
         return isinstance(error, OSError)
