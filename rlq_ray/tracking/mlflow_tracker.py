@@ -32,6 +32,7 @@ from rlq_ray.tracking.artifacts import checked_place, encode_figure, encode_imag
 from rlq_ray.tracking.background import BackgroundWriter, StampedPoint
 from rlq_ray.tracking.base import MetricPoint, RunRecord, RunStatus, Scalar
 from rlq_ray.tracking.metric_file import append_points, checked_name
+from rlq_ray.tracking.passing import is_passing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,6 @@ FLUSH_TIMEOUT_S = 60.0
 """How long the end of a run waits for outstanding writings."""
 ENTRIES_PER_REQUEST = 100
 """Parameters or tags that MLflow takes in one request."""
-PASSING_ERRORS = frozenset({"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED"})
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Makes the UI open on runs and models instead of on its pages for language models."""
 MODEL_REQUIREMENTS = ("torch", "torchvision", "numpy")
@@ -235,7 +235,7 @@ class MlflowTracker:
         self._experiment_id = experiment_id
         self._metrics_path = metrics_path
         self._flush_timeout_s = flush_timeout_s
-        self._writer = BackgroundWriter(self._write_points, _is_passing)
+        self._writer = BackgroundWriter(self._write_points, is_passing)
 
     def log_params(self, params: Mapping[str, Scalar]) -> None:
         """Write parameters, waiting for the store.
@@ -368,7 +368,7 @@ def _telling(uri: str, doing: str, mend: str = "check the name and the run there
         yield
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        mend = "check that it is up, and RLQ_TRACKING_URI" if _is_passing(error) else mend
+        mend = "check that it is up, and RLQ_TRACKING_URI" if is_passing(error) else mend
         raise TrackingError(
             f"cannot {doing} in tracking store {shown_uri(uri)}: {reason.rstrip('.')}; {mend}"
         ) from error
@@ -387,16 +387,6 @@ def _record(run: Run) -> RunRecord:
         tags=dict(run.data.tags),
         parent_run_id=run.data.tags.get(MLFLOW_PARENT_RUN_ID),
     )
-
-
-def _is_passing(error: Exception) -> bool:
-    """Tell whether a failure may go away: a server or network that is away, a locked database, or one with a queue.
-
-    A server that has more callers than connections to its database lets them wait for 30 s and blames them then.
-    """
-    if not isinstance(error, MlflowException):
-        return isinstance(error, OSError)
-    return error.error_code in PASSING_ERRORS or "QueuePool limit" in str(error)
 
 
 def _parts(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:

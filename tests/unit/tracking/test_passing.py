@@ -6,7 +6,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 
-from rlq_ray.tracking.mlflow_tracker import _is_passing
+from rlq_ray.tracking.passing import is_passing
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from rlq_ray.tracking.mlflow_tracker import _is_passing
     ],
 )
 def test_what_may_go_away_is_waited_for(error: Exception, passes: bool) -> None:
-    assert _is_passing(error) is passes
+    assert is_passing(error) is passes
