@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -65,16 +66,21 @@ class _Turns:
 
     def __init__(self, names: NDArray[np.int64], generator: np.random.Generator) -> None:
         self._names, self._generator = names, generator
-        self._queue: list[int] = []
+        self._queue: deque[int] = deque()
 
     def take(self, count: int) -> list[int]:
-        taken: list[int] = []
+        taken: dict[int, None] = {}
+        waiting: list[int] = []
         while len(taken) < count:
             if not self._queue:
-                self._queue = [int(name) for name in self._generator.permutation(self._names)]
-            place = next(i for i, name in enumerate(self._queue) if name not in taken)
-            taken.append(self._queue.pop(place))
-        return taken
+                self._queue.extend(self._generator.permutation(self._names).tolist())
+            name = self._queue.popleft()
+            if name in taken:
+                waiting.append(name)
+            else:
+                taken[name] = None
+        self._queue.extendleft(reversed(waiting))
+        return list(taken)
 
 
 class Wardrobe:

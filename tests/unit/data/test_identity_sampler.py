@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from rlq_ray.data.identity_sampler import identity_batches, num_identity_steps
+from rlq_ray.data.identity_sampler import _Turns, identity_batches, num_identity_steps
 from rlq_ray.errors import DataError
 
 
@@ -103,3 +103,18 @@ def test_order_depends_on_seed_and_epoch_alone():
 def test_steps_show_as_many_images_as_there_are():
     assert num_identity_steps(9576, 8, 8) == 149
     assert num_identity_steps(10, 8, 8) == 1
+
+
+@pytest.mark.parametrize("p", [2, 5, 7])
+@pytest.mark.parametrize("seed", range(5))
+def test_identities_come_in_the_order_of_a_list_that_is_searched_from_its_front(p, seed):
+    names = np.arange(7)
+    generator = np.random.default_rng([seed, 3])
+    turns = _Turns(names, np.random.default_rng([seed, 3]))
+    queue: list[int] = []
+    for _ in range(12):
+        taken: list[int] = []
+        while len(taken) < p:
+            queue = queue or generator.permutation(names).tolist()
+            taken.append(queue.pop(next(i for i, name in enumerate(queue) if name not in taken)))
+        assert turns.take(p) == taken
