@@ -180,6 +180,7 @@ def _ray(folder: Path, settings: Settings) -> Server:
         **_s3_environment(card),
         "RLQ_STORAGE": card.storage_uri,
         "RLQ_TRACKING_URI": card.tracking_uri,
+        "RLQ_PYTHON": sys.executable,  # of jobs, whose command is looked for where the environment may not be activated
         FOLDER_VARIABLE: NO_STACK,
     }
     names = (*S3_KEYS, *LOGIN)
