@@ -23,7 +23,7 @@ from cluster.stack.card import StackCard, read_credentials, read_stack, stack_fo
 from cluster.stack.keeper import ALREADY_RUNNING
 from cluster.stack.keys import make_keys
 from cluster.stack.ports import pick
-from cluster.stack.servers import Server
+from cluster.stack.servers import Server, servers_of
 from cluster.stack.settings import Wishes, check_settings, choose_settings, read_settings, write_settings
 from cluster.stack.systemd import as_script, units
 from pipelines.stack_use import keep_login_for, take_up_stack
@@ -219,6 +219,12 @@ print("x" * 100_000, flush=True)
 time.sleep(1000)
 """
 """A server that leaves its process group, and whose grandchild loses its parent."""
+
+
+def test_jobs_are_run_by_the_python_that_started_the_stack(folder):
+    """Its environment may not be activated, so that the shell's `python` is another."""
+    (ray,) = [server for server in servers_of(folder, choose_settings(folder, Wishes(), [])) if server.key == "ray"]
+    assert ray.environment["RLQ_PYTHON"] == sys.executable
 
 
 class TestProcesses:
