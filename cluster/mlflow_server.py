@@ -19,6 +19,8 @@ READY_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 10.0
 SERVER_ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes and 0.8 GB that nothing here uses
+    "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "20",
+    "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "180",  # with its 15, as many writers at once wait for each other 30 s long
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }

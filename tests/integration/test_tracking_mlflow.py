@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cluster.mlflow_server import start_mlflow_server
+from cluster.mlflow_server import SERVER_ENVIRONMENT, start_mlflow_server
 from cluster.processes import free_ports
 from rlq_ray.errors import TrackingError
 from rlq_ray.tracking import MetricPoint, default_uri
@@ -252,3 +253,42 @@ def test_the_end_of_a_run_does_not_wait_for_a_server_that_is_gone(tmp_path):
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
     with pytest.raises(TrackingError, match="no tracking server answers"):
         MlflowStore(server.uri)
+
+
+def write_at_once(uri, writers, windows):
+    """Have so many runs written by as many trackers at the same time; give what each lost and what each run holds."""
+    store = MlflowStore(uri)
+    experiment_id = store.ensure_experiment("at-once")
+    run_ids = [store.create_run(experiment_id, f"run-{number}") for number in range(writers)]
+    trackers = [MlflowStore(uri).attach(run_id, flush_timeout_s=200) for run_id in run_ids]
+
+    def write(tracker):
+        for step in range(windows):
+            tracker.log_metric_history(MetricPoint(f"term-{term}", 0.5, step) for term in range(100))
+            tracker.flush()
+        return tracker.detach()
+
+    with ThreadPoolExecutor(writers) as pool:
+        lost = list(pool.map(write, trackers))
+    return lost, [len(store.metric_history(run_id, "term-99")) for run_id in run_ids]
+
+
+@pytest.mark.slow
+def test_64_trainings_write_to_a_server_at_once(mlflow_server):
+    lost, written = write_at_once(mlflow_server.uri, writers=64, windows=3)
+    assert lost == [0] * 64
+    assert written == [3] * 64
+
+
+@pytest.mark.slow
+def test_a_server_whose_database_takes_no_more_writers_is_asked_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(SERVER_ENVIRONMENT, "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "1")
+    monkeypatch.setitem(SERVER_ENVIRONMENT, "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW", "1")
+    server = start_mlflow_server(f"sqlite:///{tmp_path / 'server.db'}", tmp_path / "artifacts", tmp_path / "log")
+    try:
+        lost, written = write_at_once(server.uri, writers=8, windows=1)
+    finally:
+        server.stop()
+    assert "QueuePool limit" in caplog.text
+    assert lost == [0] * 8
+    assert written == [1] * 8
