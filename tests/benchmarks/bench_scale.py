@@ -34,7 +34,6 @@ LEVELS = (0.25, 0.5, 0.9, 1.5)
 LEVEL_S = 12.0
 TRACKING_LEVELS, TRACKING_S = (0.25, 0.5, 0.75), 30.0
 SMALL, LARGE = 200_000, 1_000_000
-WINDOW_MB = 128
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -97,11 +96,11 @@ def measure(folder: Path) -> dict[str, Any]:
 
 def reading_levels(uri: str) -> list[dict[str, float]]:
     """Read as fast as can be, then at shares of that."""
-    most = read_together(uri, WINDOW_MB, Pace(math.inf, LEVEL_S))
+    most = read_together(uri, units.WINDOW_MB, Pace(math.inf, LEVEL_S))
     levels = [{"level": 0.0, "demand": 0.0, **asdict(most)}]  # infinity is no JSON
     for level in LEVELS:
         pace = Pace(level * most.images_per_s, LEVEL_S)
-        levels.append({"level": level, "demand": pace.per_s, **asdict(read_together(uri, WINDOW_MB, pace))})
+        levels.append({"level": level, "demand": pace.per_s, **asdict(read_together(uri, units.WINDOW_MB, pace))})
     return levels
 
 

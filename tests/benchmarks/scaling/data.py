@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -47,15 +48,10 @@ def open_index(content: bytes) -> Index:
     return index_from_table(pq.read_table(pa.BufferReader(content)))
 
 
-def held_bytes(index: Index) -> int:
-    """Add up what an index keeps in memory."""
-    total = index.source.texts.nbytes
-    for value in vars(index).values():
-        parts = value.values() if isinstance(value, dict) else [value]
-        for part in parts:
-            total += (
-                sum(own.nbytes for own in vars(part).values() if isinstance(own, np.ndarray))
-                if hasattr(part, "__dict__")
-                else getattr(part, "nbytes", 0)
-            )
-    return total
+def held_bytes(value: Any) -> int:
+    """Add up what the columns of an index, or of a part of it, keep in memory."""
+    if isinstance(value, dict):
+        return sum(map(held_bytes, value.values()))
+    if is_dataclass(value):
+        return sum(map(held_bytes, vars(value).values()))
+    return int(value.nbytes)  # NumPy and Arrow alike
