@@ -81,11 +81,13 @@ def mlflow_server(service_folder: Path) -> Iterator[MlflowServer]:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(service_folder: Path, s3_store: ObjectStore) -> Iterator[RaySession]:
+def ray_cluster(service_folder: Path, s3_store: ObjectStore, pytestconfig: pytest.Config) -> Iterator[RaySession]:
     """One Ray with four logical CPUs for all tests; its workers know `s3_store`, which is why that starts first."""
     from cluster.ray_local import session
+    from tests.head_watch import watching_head
 
-    with session(num_cpus=4, temp_dir=service_folder / "ray") as found:
+    folder = service_folder / "ray"
+    with session(num_cpus=4, temp_dir=folder) as found, watching_head(folder / "session_latest/logs", pytestconfig):
         yield found
 
 
