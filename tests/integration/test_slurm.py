@@ -119,8 +119,8 @@ def test_a_notice_leads_to_a_checkpoint_and_back_into_the_queue(
     until(lambda: "asking for the nodes again" in log.read_text(), log)
     assert (tmp_path / "checkpoint").read_text() == "half of it", "the command was not waited for"
     until(lambda: state_of(job, environment).get("JobState") == "PENDING", log)
-    # Slurm lets a job that comes back wait for two minutes.
-    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], env=environment, check=True)
+    # Slurm lets a job that comes back wait for two minutes; one that starts in the second of its end is refused.
+    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now+3"], env=environment, check=True)
     until(lambda: state_of(job, environment).get("JobState") in ("COMPLETED", "FAILED"), log)
     assert "goes on from half of it" in log.read_text()
     ended = state_of(job, environment)
