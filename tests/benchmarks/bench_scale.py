@@ -32,7 +32,7 @@ from rlq_ray.tracking.mlflow_tracker import MlflowStore
 LEVELS = (0.25, 0.5, 0.9, 1.5)
 """Demand as a share of what the servers gave to clients that wanted all they could get."""
 LEVEL_S = 12.0
-TRACKING_LEVELS, TRACKING_S = (0.25, 0.5, 0.75), 30.0
+TRACKING_LEVELS, TRACKING_S = (0.25, 0.5, 0.75, 1.5), 30.0
 SMALL, LARGE = 200_000, 1_000_000
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -105,7 +105,7 @@ def reading_levels(uri: str) -> list[dict[str, float]]:
 
 
 def tracking_levels(uri: str, database: Path, most_per_s: float) -> list[dict[str, float]]:
-    """Write at shares of what one caller gets; what the server has is counted in its database."""
+    """Write at shares of the most that callers get; what the server has is counted in its database."""
     store = MlflowStore(uri)
     experiment = store.ensure_experiment("levels")
     levels: list[dict[str, float]] = []

@@ -55,7 +55,7 @@ def _units(units: Units) -> str:
         ("checkpoint, into the local store", f"{units['checkpoint_put_s']:.1f} s"),
         ("optimiser step", f"{units['calls_per_step']:.2f} calls of MLflow, {units['points_per_step']:.0f} values"),
         ("evaluation", f"{units['calls_per_evaluation']:.1f} calls of MLflow"),
-        ("call of MLflow", f"{call} with 200 values, {large_call} with 1,000"),
+        ("call of MLflow, eight at a time", f"{call} of the server with 200 values, {large_call} with 1,000"),
         ("trial of a sweep", f"{driver}, {units['seconds_per_trial']:.2f} s"),
         ("query against a gallery image", f"{micro('ranking_cpu_s_per_pair', 2)} of a CPU, all protocols"),
     ]

@@ -9,6 +9,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -155,18 +156,24 @@ def tracking(shards: dict[str, str], folder: Path, uri: str) -> Units:
     }
 
 
-def calls(uri: str, many: int = 20) -> Units:
-    """Time a server's calls, one after another, of 200 and of 1,000 points."""
+def calls(uri: str, callers: int = 8, many: int = 10) -> Units:
+    """Time what calls of 200 and of 1,000 points take a server: so many callers, each with its run, ask at once."""
     client, store = MlflowClient(uri), MlflowStore(uri)
-    run_id = store.create_run(store.ensure_experiment("units"), "calls")
+    experiment = store.ensure_experiment("units")
+    runs = [store.create_run(experiment, f"calls-{number}") for number in range(callers)]
     seconds = {}
     for name, points in (("call_s", 200), ("large_call_s", 1000)):
-        batch = [Metric(f"cap/term{place % 20}", 1.0, 0, place // 20) for place in range(points)]
-        client.log_batch(run_id, metrics=batch)
-        began_s = time.monotonic()
-        for _ in range(many):
-            client.log_batch(run_id, metrics=batch)
-        seconds[name] = (time.monotonic() - began_s) / many
+
+        def write(run_id: str, calls: range, points: int = points) -> None:
+            for call in calls:  # every point is another: one that is there already costs a server more
+                places = range(call * points, (call + 1) * points)
+                client.log_batch(run_id, metrics=[Metric(f"cap/{points}-{at % 20}", 1.0, 0, at // 20) for at in places])
+
+        with ThreadPoolExecutor(callers) as pool:
+            list(pool.map(write, runs, [range(1)] * callers))
+            began_s = time.monotonic()
+            list(pool.map(write, runs, [range(1, 1 + many)] * callers))
+        seconds[name] = (time.monotonic() - began_s) / (callers * many)
     return seconds
 
 
