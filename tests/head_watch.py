@@ -27,10 +27,9 @@ def watching_head(logs: Path, config: pytest.Config) -> Iterator[None]:
     pid, over = _head(), threading.Event()
 
     def watch() -> None:
-        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # and leave its status to Ray
-        if ended is None or over.is_set():
+        how = _wait_for_end(pid)
+        if over.is_set():
             return
-        how = signal.Signals(ended.si_status).name if ended.si_code != os.CLD_EXITED else f"status {ended.si_status}"
         test = os.environ.get("PYTEST_CURRENT_TEST", "no test")
         log = logs / "gcs_server.out"
         tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:] if log.exists() else [f"no {log.name}"]
@@ -44,10 +43,22 @@ def watching_head(logs: Path, config: pytest.Config) -> Iterator[None]:
     over.set()
 
 
+def _wait_for_end(pid: int) -> str:
+    """Wait until a child ends, and say how; its status is left to Ray, which may have taken it already."""
+    try:
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    except ChildProcessError:
+        ended = None
+    if ended is None:
+        return "a status that Ray took"
+    return signal.Signals(ended.si_status).name if ended.si_code != os.CLD_EXITED else f"status {ended.si_status}"
+
+
 def _head() -> int:
     """Find the head among this process's children."""
-    children = {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
-    for pid in children:
-        if b"/gcs_server\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return int(pid)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # processes come and go
+            is_child = f"\nPPid:\t{os.getpid()}\n" in (folder / "status").read_text()
+            if is_child and b"/gcs_server\0" in (folder / "cmdline").read_bytes():
+                return int(folder.name)
     raise AssertionError("this process started no Ray head")
