@@ -330,7 +330,7 @@ class TestSystemd:
         written = {path.name: path.read_text() for path in (tmp_path / "systemd" / "user").iterdir()}
         assert {name: text.rstrip() for name, text in written.items()} == {n: t.rstrip() for n, t in files.items()}
 
-    @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd-analyze")
+    @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze: apt-get install systemd")
     @pytest.mark.parametrize(("old", "new", "is_well"), [("", "", True), ("Restart=", "Restrt=", False)])
     def test_systemd_has_no_complaint(self, files, tmp_path, old, new, is_well):
         for name, text in files.items():
