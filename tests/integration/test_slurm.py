@@ -111,7 +111,7 @@ def test_a_notice_leads_to_a_checkpoint_and_back_into_the_queue(
     token = tmp_path / f".try-{job}" / "token"
     assert token.stat().st_mode & 0o777 == 0o600
     assert token.parent.stat().st_mode & 0o777 == 0o700
-    seen = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+    seen = subprocess.run(["ps", "-wweo", "args"], check=True, capture_output=True, text=True).stdout
     assert "gcs_server" in seen
     assert token.read_text().strip() not in seen
 
