@@ -124,6 +124,10 @@ class Book:
         self.trials.append(trial)  # once it is in the ledger: until then it is none
         return trial, training
 
+    def put_back(self, trial: Trial, training: Training) -> None:
+        """Take back a training that was given by `next` and was cut off, to be the next one again."""
+        self._left.insert(0, (trial, training))
+
     def _begin_first(self, trial: Trial) -> Training:
         """Begin the first training of a configuration."""
         return self._begin_seed(trial)

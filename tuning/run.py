@@ -11,8 +11,11 @@ import json
 import logging
 import os
 import tempfile
+import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -37,15 +40,19 @@ QUIET = {
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1e9",
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # its record is not used, and grows with the number of trials
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # with their stacks; the desk tells of them in a line
 }
-LOUD = (experiment_analysis, util)
-"""Modules of Tune that warn of files that are not written on purpose, and of the report's time."""
+LOUD = {experiment_analysis: logging.ERROR, util: logging.ERROR, tune.tune: logging.CRITICAL}
+"""Modules of Tune and what they may tell: not of files that are not written on purpose, of the report's time, nor of
+trainings that lost an actor."""
 EVALUATED, END = "evaluated", "end"
 """Keys of what a training tells Tune, each with one JSON text, since Tune takes nested values apart."""
 PATIENCE_S = 20.0
 """How long an interrupted sweep waits for Tune."""
 ACTOR_PATIENCE_S = 60
 """How long an actor waits for the thread of a stopped training before it is thrown away instead of used again."""
+CAUSE_LENGTH = 160
+"""Characters of the cause of a training's loss that are told."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,8 @@ def run_sweep(
         common: what all trainings share.
         concurrent: trainings at a time.
         changed: is called after everything that happens.
-        tell: is told, from another thread, why nothing goes on when the cluster has no room.
+        tell: is told, from other threads, which trainings lost their actors, and why nothing goes on when the cluster
+            has no room.
         train: what a trial does.
 
     Raises:
@@ -110,10 +118,10 @@ def run_sweep(
     if book.is_done:
         return
     os.environ.update(QUIET)
-    for module in LOUD:
-        logging.getLogger(module.__name__).setLevel(logging.ERROR)
-    desk = _Desk(book, common, changed)
+    for module, level in LOUD.items():
+        logging.getLogger(module.__name__).setLevel(level)
     workers = build_config(common.settings).workers
+    desk = _Desk(book, common, changed, workers.max_failures, tell)
     need = needs(workers)
     waiting = Waiting(has_groups=need.workers > 1)
     with tempfile.TemporaryDirectory(prefix="rlq-tune-") as folder:
@@ -129,7 +137,7 @@ def run_sweep(
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=folder,
-                failure_config=tune.FailureConfig(max_failures=workers.max_failures),
+                failure_config=tune.FailureConfig(max_failures=0),  # the desk counts them
                 stop=_Stop(desk),
                 verbose=0,
             ),
@@ -158,6 +166,26 @@ def _train(config: dict[str, Any], common: Common, train: Train) -> dict[str, An
     return {END: json.dumps(asdict(end))}
 
 
+class _WaitsOrFails:
+    """Lets Tune know of an actor that cannot be used again by an error.
+
+    By the word False it would end the next training, and tell neither search nor scheduler.
+    """
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Make the actor ready for the next training.
+
+        Raises:
+            TrainingError: the thread of the stopped one does not end.
+        """
+        if not super().reset_config(new_config):  # type: ignore[misc]
+            raise TrainingError("the actor's last training was stopped and does not end")
+        return True
+
+
+_train.__mixins__ = (_WaitsOrFails,)  # type: ignore[attr-defined]
+
+
 def _task_of(book: Book, trial: Trial, training: Training) -> dict[str, Any]:
     """Give what `Common.task` asks for, in plain values."""
     own: dict[str, Any] = {"run": training.run, "run_id": training.run_id}
@@ -173,11 +201,21 @@ class _Desk:
     `error`, and all trainings are let go.
     """
 
-    def __init__(self, book: Book, common: Common, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        book: Book,
+        common: Common,
+        changed: Callable[[], None],
+        max_failures: int,
+        tell: Callable[[str], None],
+    ) -> None:
         self._book = book
         self._common = common
         self._changed = changed
+        self._max_failures = max_failures
+        self._tell = tell
         self._under_way: dict[str, tuple[Trial, Training]] = {}
+        self._losses: Counter[str] = Counter()
         self.error: RlqError | None = None
         self._is_over = False
 
@@ -210,8 +248,8 @@ class _Desk:
             self._changed()
         return should_stop
 
-    def end(self, tune_id: str, result: dict[str, Any] | None) -> None:
-        """Pass on how a training ended; one that Tune ended itself was stopped early, or failed too often."""
+    def end(self, tune_id: str, result: dict[str, Any]) -> None:
+        """Pass on how a training ended; one that Tune ended itself was stopped early."""
         trial, training = self._under_way.pop(tune_id)
         if self.is_closed:
             return
@@ -219,9 +257,26 @@ class _Desk:
             self._book.end(trial, training, self._end_of(trial, training, result))
             self._changed()
 
-    def _end_of(self, trial: Trial, training: Training, result: dict[str, Any] | None) -> TrialEnd:
-        if result is None:
-            return TrialEnd("failed", "its worker died again and again: see the workers' logs of Ray")
+    def lose(self, tune_id: str, cause: str) -> None:
+        """Have a training whose actor died begun again, or end it as failed once that was too often.
+
+        Tune itself would try again only what has begun: not what it was about to hand to an actor that it uses again.
+        """
+        trial, training = self._under_way.pop(tune_id)
+        if self.is_closed:
+            return
+        self._losses[training.run] += 1
+        if self._losses[training.run] <= self._max_failures:
+            times = f"{self._losses[training.run]} of at most {self._max_failures} times"
+            self._tell(f"{training.run} was cut off ({cause}) and is taken up again, {times}")
+            self._book.put_back(trial, training)
+            return
+        with self._keeping_error():
+            reason = f"cut off {self._losses[training.run]} times, at last by {cause}; see the workers' logs of Ray"
+            self._book.end(trial, training, TrialEnd("failed", reason))
+            self._changed()
+
+    def _end_of(self, trial: Trial, training: Training, result: dict[str, Any]) -> TrialEnd:
         if END in result:
             return TrialEnd(**json.loads(result[END]))
         end = TrialEnd("stopped early", f"behind others after epoch {int(training.curve[-1][0])}")
@@ -253,8 +308,9 @@ class _Search(Searcher):
         return self._desk.next(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Take note of an end."""
-        self._desk.end(trial_id, None if error else result)
+        """Take note of an end; of an error the scheduler tells the desk, which sees what it was."""
+        if not error:
+            self._desk.end(trial_id, result or {})
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledger has it."""
@@ -299,6 +355,18 @@ class _EarlyStopping(FIFOScheduler):
         """Decide after every report."""
         self._waiting.note(tune_controller)
         return str(TrialScheduler.STOP if self._desk.note(trial.trial_id, result) else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Take note of a training that lost its actor."""
+        self._waiting.note(tune_controller)
+        self._desk.lose(trial.trial_id, _cause(trial))
+
+
+def _cause(trial: Any) -> str:
+    """Say in a line why an actor's work failed: stacks and tales of dead actors end with it, others begin with it."""
+    _, *lines = Path(trial.error_file).read_text().strip().splitlines()
+    at = 0 if trial.pickled_error_file is None else -1
+    return textwrap.shorten(lines[at], CAUSE_LENGTH, placeholder=" …") if lines else "no word of why"
 
 
 def _fit(tuner: tune.Tuner, desk: _Desk) -> None:

@@ -141,7 +141,8 @@ class WorkersConfig(Section):
     gpu: bool | None = None
     """One GPU per worker; by default when the cluster has enough of them."""
     max_failures: Annotated[int, Field(ge=0)] = 2
-    """Times a training is resumed from its last checkpoint after a worker died."""
+    """Times that a training goes on from its last checkpoint after a worker died; one of a sweep also if its worker
+    dies before it begins."""
     checkpoints_to_keep: Annotated[int, Field(ge=1)] = 2
     """Best checkpoints kept, by the validation score; the latest stays besides."""
 

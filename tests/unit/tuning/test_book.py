@@ -149,8 +149,14 @@ def make_book(world: World, settings: SweepSettings, moment: Callable[[], None] 
     )
 
 
-def drive(world: World, settings: SweepSettings, moment: Callable[[], None] = no_moment, at_a_time: int = 1) -> Book:
-    """Carry out a sweep as the desk does, so many trainings in turn."""
+def drive(
+    world: World,
+    settings: SweepSettings,
+    moment: Callable[[], None] = no_moment,
+    at_a_time: int = 1,
+    cut_off_every: int | None = None,
+) -> Book:
+    """Carry out a sweep as the desk does, so many trainings in turn; one loses its actor in every so many turns."""
     book = make_book(world, settings, moment)
     under_way: list[tuple[Trial, Training, Iterator[Evaluated | TrialEnd]]] = []
     for turn in itertools.count():
@@ -162,6 +168,10 @@ def drive(world: World, settings: SweepSettings, moment: Callable[[], None] = no
             return book
         assert not book.is_done
         trial, training, told = own = under_way[turn % len(under_way)]
+        if cut_off_every and turn % cut_off_every == cut_off_every - 1:
+            under_way.remove(own)
+            book.put_back(trial, training)
+            continue
         what = next(told)
         if isinstance(what, Evaluated):
             if not book.note(trial, training, what):
@@ -361,6 +371,16 @@ def test_a_driver_may_die_at_any_moment_and_the_sweep_comes_out_the_same(
         assert results(make_book(world, settings)) == results(whole), "the ledger has it all"
         assert sorted(world.trained) == sorted(whole_world.trained), "no epoch is trained twice"
         assert (world.told, world.standings) == (whole_world.told, whole_world.standings), "the recorder was told"
+
+
+@pytest.mark.parametrize("every", [2, 3, 7])
+def test_trainings_that_lose_their_actors_are_the_next_ones_again(new_world: Callable[[], World], every: int) -> None:
+    """An epoch takes more turns after each loss, since what is known is told again, so losses keep a distance."""
+    settings = settings_of(stopping={"kind": "asha", "grace_epochs": 1})
+    whole_world, world = new_world(), new_world()
+    whole, book = drive(whole_world, settings), drive(world, settings, cut_off_every=every + EPOCHS)
+    assert results(book) == results(whole)
+    assert world.trained == whole_world.trained, "in the same order, and no epoch twice"
 
 
 def test_a_driver_that_dies_again_and_again_comes_to_the_end(new_world: Callable[[], World]) -> None:
