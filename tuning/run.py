@@ -1,20 +1,17 @@
 """A sweep on Ray Tune: its trials are the trainings that the book asks for, on actors that train one after another.
 
-Tune places, starts, retries and stops them. What is trained next, what stops early, and what is known after a restart
-is the book's affair; Tune's own record of the experiment is thrown away.
+Tune places, starts and stops them. What is trained next or again, what stops early, and what is known after a restart
+is the affair of desk and book; Tune's own record of the experiment is thrown away.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import tempfile
 import textwrap
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +21,15 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import util
 
-from rlq_ray.build_stamp import require_package
-from rlq_ray.config.load import build_config, merge, nested, to_dict
+from rlq_ray.config.load import build_config
 from rlq_ray.distributed.threads import beside_main_thread
-from rlq_ray.distributed.trial import keep_end, train_trial
-from rlq_ray.distributed.trial_task import Evaluated, TrialEnd, TrialTask
-from rlq_ray.errors import PackageError, RlqError, TrainingError, UsageError
+from rlq_ray.distributed.trial import train_trial
+from rlq_ray.errors import TrainingError
 from tuning.book import Book
+from tuning.desk import Desk
 from tuning.pending import Waiting, watched
-from tuning.record import Training, Trial
 from tuning.room import needs
+from tuning.trainable import Common, Train, train_in_actor
 
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a folder of CSV, JSON and TensorBoard files for every trial
@@ -45,50 +41,10 @@ QUIET = {
 LOUD = {experiment_analysis: logging.ERROR, util: logging.ERROR, tune.tune: logging.CRITICAL}
 """Modules of Tune and what they may tell: not of files that are not written on purpose, of the report's time, nor of
 trainings that lost an actor."""
-EVALUATED, END = "evaluated", "end"
-"""Keys of what a training tells Tune, each with one JSON text, since Tune takes nested values apart."""
 PATIENCE_S = 20.0
 """How long an interrupted sweep waits for Tune."""
-ACTOR_PATIENCE_S = 60
-"""How long an actor waits for the thread of a stopped training before it is thrown away instead of used again."""
 CAUSE_LENGTH = 160
 """Characters of the cause of a training's loss that are told."""
-
-
-@dataclass(frozen=True)
-class Common:
-    """What all trainings of a sweep share.
-
-    That is settings in plain values, the store, the tracking store, the names of the metrics that the book reads,
-    whether each has a GPU, and the hash of the code that each must run, if it is a job's.
-    """
-
-    settings: dict[str, Any]
-    store: str
-    tracking_uri: str | None
-    reported: tuple[str, ...]
-    on_gpu: bool
-    package: str | None = None
-
-    def task(self, changes: dict[str, Any], seed: int, own: dict[str, Any]) -> TrialTask:
-        """Make the task of a training, given the dotted settings that it changes, its seed, and what is its own.
-
-        Raises:
-            UsageError: they contradict each other.
-        """
-        changed = {**nested(changes), "seed": seed, "name": own["run"]}
-        settings = to_dict(build_config(merge(self.settings, changed)))
-        return TrialTask(
-            settings=settings,
-            store=self.store,
-            tracking_uri=self.tracking_uri,
-            on_gpu=self.on_gpu,
-            **own,
-        )
-
-
-Train = Callable[[TrialTask, Callable[[Evaluated], None]], TrialEnd]
-"""Trains a task, and reports after every evaluation."""
 
 
 def run_sweep(
@@ -121,12 +77,12 @@ def run_sweep(
     for module, level in LOUD.items():
         logging.getLogger(module.__name__).setLevel(level)
     workers = build_config(common.settings).workers
-    desk = _Desk(book, common, changed, workers.max_failures, tell)
+    desk = Desk(book, common, max_failures=workers.max_failures, changed=changed, tell=tell)
     need = needs(workers)
     waiting = Waiting(has_groups=need.workers > 1)
     with tempfile.TemporaryDirectory(prefix="rlq-tune-") as folder:
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(_train, common=common, train=train), need.of_trial),
+            tune.with_resources(tune.with_parameters(train_in_actor, common=common, train=train), need.of_trial),
             tune_config=tune.TuneConfig(
                 search_alg=_Search(desk),
                 scheduler=_EarlyStopping(desk, waiting),
@@ -148,164 +104,17 @@ def run_sweep(
         raise desk.error
 
 
-def _train(config: dict[str, Any], common: Common, train: Train) -> dict[str, Any]:
-    """Train one configuration with one seed, in an actor of Tune's."""
-    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(ACTOR_PATIENCE_S)
-
-    def report(evaluated: Evaluated) -> None:
-        metrics = {name: value for name, value in evaluated.metrics.items() if name in common.reported}
-        tune.report({EVALUATED: json.dumps(asdict(replace(evaluated, metrics=metrics)))})
-
-    try:
-        require_package(common.package)
-        task = common.task(**config)
-    except (UsageError, PackageError) as error:
-        end = TrialEnd("failed", str(error))
-    else:
-        end = train(task, report)
-    return {END: json.dumps(asdict(end))}
-
-
-class _WaitsOrFails:
-    """Lets Tune know of an actor that cannot be used again by an error.
-
-    By the word False it would end the next training, and tell neither search nor scheduler.
-    """
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Make the actor ready for the next training.
-
-        Raises:
-            TrainingError: the thread of the stopped one does not end.
-        """
-        if not super().reset_config(new_config):  # type: ignore[misc]
-            raise TrainingError("the actor's last training was stopped and does not end")
-        return True
-
-
-_train.__mixins__ = (_WaitsOrFails,)  # type: ignore[attr-defined]
-
-
-def _task_of(book: Book, trial: Trial, training: Training) -> dict[str, Any]:
-    """Give what `Common.task` asks for, in plain values."""
-    own: dict[str, Any] = {"run": training.run, "run_id": training.run_id}
-    if part := training.part:
-        own |= {"until_epoch": part.until_epoch, "parent": part.parent, "parent_epoch": part.from_epoch}
-    return {"changes": book.changes(trial, training), "seed": training.seed, "own": own}
-
-
-class _Desk:
-    """Where Tune's search and scheduler meet the book; their calls come from one thread, that of Tune's loop.
-
-    Tune takes an error in some of these calls for the trial's own, so what the book cannot go on from is kept in
-    `error`, and all trainings are let go.
-    """
-
-    def __init__(
-        self,
-        book: Book,
-        common: Common,
-        changed: Callable[[], None],
-        max_failures: int,
-        tell: Callable[[str], None],
-    ) -> None:
-        self._book = book
-        self._common = common
-        self._changed = changed
-        self._max_failures = max_failures
-        self._tell = tell
-        self._under_way: dict[str, tuple[Trial, Training]] = {}
-        self._losses: Counter[str] = Counter()
-        self.error: RlqError | None = None
-        self._is_over = False
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave nothing for Tune to pickle: its record is not used."""
-        return {}
-
-    def let_go(self) -> None:
-        """Have Tune end all that is under way, of which nothing more is noted."""
-        self._is_over = True
-
-    def next(self, tune_id: str) -> dict[str, Any] | str | None:
-        """Give Tune the next training's configuration, None while there is none, or the word that all is done."""
-        with self._keeping_error():
-            found = None if self.is_closed else self._book.next()
-            if found is not None:
-                trial, training = self._under_way[tune_id] = found
-                self._changed()
-                return _task_of(self._book, trial, training)
-        return str(Searcher.FINISHED) if self.is_closed or self._book.is_done else None
-
-    def note(self, tune_id: str, result: dict[str, Any]) -> bool:
-        """Pass on what a training reports, and tell whether it should stop."""
-        if END in result:  # which Tune tells twice
-            return False
-        trial, training = self._under_way[tune_id]
-        should_stop = True
-        with self._keeping_error():
-            should_stop = self._book.note(trial, training, Evaluated(**json.loads(result[EVALUATED])))
-            self._changed()
-        return should_stop
-
-    def end(self, tune_id: str, result: dict[str, Any]) -> None:
-        """Pass on how a training ended; one that Tune ended itself was stopped early."""
-        trial, training = self._under_way.pop(tune_id)
-        if self.is_closed:
-            return
-        with self._keeping_error():
-            self._book.end(trial, training, self._end_of(trial, training, result))
-            self._changed()
-
-    def lose(self, tune_id: str, cause: str) -> None:
-        """Have a training whose actor died begun again, or end it as failed once that was too often.
-
-        Tune itself would try again only what has begun: not what it was about to hand to an actor that it uses again.
-        """
-        trial, training = self._under_way.pop(tune_id)
-        if self.is_closed:
-            return
-        self._losses[training.run] += 1
-        if self._losses[training.run] <= self._max_failures:
-            times = f"{self._losses[training.run]} of at most {self._max_failures} times"
-            self._tell(f"{training.run} was cut off ({cause}) and is taken up again, {times}")
-            self._book.put_back(trial, training)
-            return
-        with self._keeping_error():
-            reason = f"cut off {self._losses[training.run]} times, at last by {cause}; see the workers' logs of Ray"
-            self._book.end(trial, training, TrialEnd("failed", reason))
-            self._changed()
-
-    def _end_of(self, trial: Trial, training: Training, result: dict[str, Any]) -> TrialEnd:
-        if END in result:
-            return TrialEnd(**json.loads(result[END]))
-        end = TrialEnd("stopped early", f"behind others after epoch {int(training.curve[-1][0])}")
-        keep_end(self._common.task(**_task_of(self._book, trial, training)), end)
-        return end
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing more is begun or noted."""
-        return self._is_over or self.error is not None
-
-    @contextlib.contextmanager
-    def _keeping_error(self) -> Iterator[None]:
-        try:
-            yield
-        except RlqError as error:
-            self.error = self.error or error
-
-
 class _Search(Searcher):
     """Tune's search, which asks the desk."""
 
-    def __init__(self, desk: _Desk) -> None:
+    def __init__(self, desk: Desk) -> None:
         super().__init__()
         self._desk = desk
 
     def suggest(self, trial_id: str) -> Any:
-        """Give the next configuration."""
-        return self._desk.next(trial_id)
+        """Give the next configuration, None while there is none, or the word that all is done."""
+        found = self._desk.next(trial_id)
+        return Searcher.FINISHED if found is None and self._desk.is_done else found
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take note of an end; of an error the scheduler tells the desk, which sees what it was."""
@@ -322,7 +131,7 @@ class _Search(Searcher):
 class _Stop(tune.Stopper):
     """Tune's word for the end of everything, which asks the desk."""
 
-    def __init__(self, desk: _Desk) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     def __call__(self, _trial_id: str, _result: dict[str, Any]) -> bool:
@@ -337,7 +146,7 @@ class _Stop(tune.Stopper):
 class _EarlyStopping(FIFOScheduler):
     """Tune's scheduler, which asks the desk."""
 
-    def __init__(self, desk: _Desk, waiting: Waiting) -> None:
+    def __init__(self, desk: Desk, waiting: Waiting) -> None:
         super().__init__()
         self._desk = desk
         self._waiting = waiting
@@ -369,7 +178,7 @@ def _cause(trial: Any) -> str:
     return textwrap.shorten(lines[at], CAUSE_LENGTH, placeholder=" …") if lines else "no word of why"
 
 
-def _fit(tuner: tune.Tuner, desk: _Desk) -> None:
+def _fit(tuner: tune.Tuner, desk: Desk) -> None:
     """Run Tune to its end.
 
     At an interrupt it is let go and waited for, since a thread that asks a Ray that was shut down ends the process.

@@ -35,7 +35,8 @@ from tuning.book import Book
 from tuning.population_book import PopulationBook
 from tuning.record import PULSE_S, Trial
 from tuning.room import at_a_time, needs
-from tuning.run import Common, run_sweep
+from tuning.run import run_sweep
+from tuning.trainable import Common
 
 REPORT_EVERY_S = 60.0
 """Seconds between reports of a sweep that runs; a page has some MB."""

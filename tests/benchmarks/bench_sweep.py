@@ -33,7 +33,8 @@ from rlq_ray.distributed.trial_task import Evaluated, TrialEnd, TrialTask
 from rlq_ray.storage import locate
 from tuning.book import Book
 from tuning.record import Ledger, Training, Trial
-from tuning.run import Common, run_sweep
+from tuning.run import run_sweep
+from tuning.trainable import Common
 
 PARTS = 10
 

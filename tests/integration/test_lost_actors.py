@@ -21,9 +21,10 @@ from rlq_ray.distributed.trial_task import Evaluated, TrialEnd, TrialTask
 from rlq_ray.storage import locate
 from tuning.book import Book, Standing
 from tuning.record import Ledger, Training, Trial
-from tuning.run import Common, run_sweep
+from tuning.run import run_sweep
 from tuning.settings import SweepSettings
 from tuning.space import Domain
+from tuning.trainable import Common
 
 pytestmark = pytest.mark.slow
 
