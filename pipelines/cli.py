@@ -52,6 +52,7 @@ def options(
     """Train clothes-changing person re-identification that survives low-quality images, on a Ray cluster."""
     if debug:
         os.environ["RLQ_DEBUG"] = "1"
+        os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "1"  # also of trainings that a sweep takes up again
     if context.invoked_subcommand not in STACK_COMMANDS and "--help" not in sys.argv:
         take_up_stack()
 

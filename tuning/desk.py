@@ -101,14 +101,15 @@ class Desk:
         if self.is_closed:
             return
         self._losses[training.run] += 1
-        if self._losses[training.run] <= self._max_failures:
-            times = f"{self._losses[training.run]} of at most {self._max_failures} times"
-            self._tell(f"{training.run} was cut off ({cause}) and is taken up again, {times}")
-            self._book.put_back(trial, training)
-            return
+        losses = self._losses[training.run]
         with self._keeping_error():
-            reason = f"cut off {self._losses[training.run]} times, at last by {cause}; see the workers' logs of Ray"
-            self._book.end(trial, training, TrialEnd("failed", reason))
+            if losses <= self._max_failures:
+                times = f"{losses} of at most {self._max_failures} times"
+                self._tell(f"{training.run} was cut off ({cause}) and is taken up again, {times}")
+                self._book.put_back(trial, training)
+            else:
+                reason = f"cut off {losses} times, at last by {cause}; see the workers' logs of Ray"
+                self._book.end(trial, training, TrialEnd("failed", reason))
             self._changed()
 
     def _end_of(self, trial: Trial, training: Training, result: dict[str, Any]) -> TrialEnd:

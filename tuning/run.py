@@ -73,7 +73,8 @@ def run_sweep(
     """
     if book.is_done:
         return
-    os.environ.update(QUIET)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     for module, level in LOUD.items():
         logging.getLogger(module.__name__).setLevel(level)
     workers = build_config(common.settings).workers

@@ -92,4 +92,5 @@ class _WaitsOrFails:
         return True
 
 
+# A hook of Tune's for functions, which its documentation leaves out: what goes before the class that it makes of one.
 train_in_actor.__mixins__ = (_WaitsOrFails,)  # type: ignore[attr-defined]
